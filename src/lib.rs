@@ -1,0 +1,12 @@
+#![doc = "placeholder"]
+pub mod chance;
+pub mod clock;
+pub mod config;
+pub mod kore;
+pub mod lake;
+pub mod model;
+pub mod plan;
+pub mod report;
+pub mod secret;
+pub mod simulator;
+pub mod table;
