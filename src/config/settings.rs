@@ -1,0 +1,197 @@
+//! The checked configuration: what every other part of the program is handed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use url::Url;
+
+use crate::model::{Grain, Slice, StreamId};
+use crate::secret::SecretRef;
+
+/// The whole configuration, free of problems.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the data goes.
+    pub lake: LakeSettings,
+    /// The streams in the order of their names, at least one, no id twice.
+    pub streams: Vec<Stream>,
+    /// How the API is spoken to.
+    pub http: HttpSettings,
+    /// What happens when a request fails.
+    pub retry: RetrySettings,
+    /// How much happens at once.
+    pub concurrency: Concurrency,
+}
+
+/// Where the data goes.
+#[derive(Clone, Debug)]
+pub struct LakeSettings {
+    /// The root.
+    pub location: Location,
+    /// Options of the object store, names and values as the store's own crate knows them.
+    pub options: BTreeMap<String, String>,
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long a failing store is tried again.
+    pub retry_timeout: Duration,
+    /// Whether the user vouches that there is only ever one writer.
+    pub single_writer: bool,
+}
+
+/// The root of a lake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A folder of this machine, absolute or relative to the working directory.
+    Folder(PathBuf),
+    /// A bucket or container, with a prefix: `s3`, `gs` or `az`.
+    Remote(Url),
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Remote(url) => write!(f, "{url}"),
+        }
+    }
+}
+
+/// One Kore.ai app and how it is exported.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The name in the data and in front of people. Any text without control characters.
+    pub name: String,
+    /// The vendor's id.
+    pub id: StreamId,
+    /// Where its API is.
+    pub base_url: Url,
+    /// How its requests are signed.
+    pub credentials: Credentials,
+    /// The zone in which days and hours are cut.
+    pub zone: Tz,
+    /// The first local day to export.
+    pub first_date: NaiveDate,
+    /// Daily, hourly or both; sorted, at least one.
+    pub grains: Vec<Grain>,
+    /// The filter combinations; sorted, at least one, none twice.
+    pub slices: Vec<Slice>,
+    /// How many days after its end a day's figures count as settled.
+    pub settle_days: u16,
+    /// What an absent day or hour means.
+    pub on_missing: OnMissing,
+    /// The rolling limits, our share already applied; at least one.
+    pub rate_limits: Vec<RateLimit>,
+}
+
+impl Stream {
+    /// A fingerprint of what is asked of the API and written besides its figures. Where a
+    /// partition carries another one, it was asked differently and is stale.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        // Texts are quoted, so that no two settings give one text.
+        let slices: Vec<_> = self.slices.iter().map(|s| format!("{:?}", s.to_string())).collect();
+        hex(&format!("{:?} {} {}", self.name, self.zone, slices.join(",")))
+    }
+}
+
+/// The first 16 bytes of the SHA-256 of `text`, in hexadecimal.
+pub(crate) fn hex(text: &str) -> String {
+    use std::fmt::Write as _;
+    digest(&SHA256, text.as_bytes()).as_ref()[..16].iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// How the requests of a stream are signed.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The `appId` claim.
+    pub client_id: String,
+    /// The `sub` claim.
+    pub subject: String,
+    /// The algorithm of the signature.
+    pub algorithm: Algorithm,
+    /// Where the secret or the private key is read from.
+    pub key: SecretRef,
+}
+
+/// The algorithms that the vendor's JWT apps offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with SHA-256, by a client secret.
+    Hs256,
+    /// HMAC with SHA-512, by a client secret.
+    Hs512,
+    /// RSA with SHA-256, by a private key.
+    Rs256,
+    /// RSA with SHA-512, by a private key.
+    Rs512,
+}
+
+impl Algorithm {
+    /// Whether the key is an RSA private key instead of a secret text.
+    #[must_use]
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rs256 | Self::Rs512)
+    }
+}
+
+/// What an elapsed day or hour means that an answer leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// A row without figures, and a warning.
+    Null,
+    /// The answer is refused.
+    Reject,
+}
+
+/// At most `requests` requests in any rolling span of length `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How many, at least one.
+    pub requests: u32,
+    /// The length of the span.
+    pub per: Duration,
+}
+
+/// How the API is spoken to.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// The longest time from a request's start to its answer's last byte.
+    pub timeout: Duration,
+    /// The largest answer in bytes, counted after decompression.
+    pub max_body_bytes: u64,
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A proxy for all requests.
+    pub proxy: Option<Url>,
+}
+
+/// What happens when a request fails for a passing reason.
+#[derive(Clone, Copy, Debug)]
+pub struct RetrySettings {
+    /// How often a question is asked at the most, at least once.
+    pub attempts: u32,
+    /// The wait before the second attempt.
+    pub base_delay: Duration,
+    /// The longest wait between two attempts.
+    pub max_delay: Duration,
+    /// The longest wait of one question for the vendor's rate limit.
+    pub max_rate_wait: Duration,
+}
+
+/// How much happens at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Concurrency {
+    /// Streams at once.
+    pub streams: usize,
+    /// Units of one stream at once.
+    pub units_per_stream: usize,
+}
