@@ -1,0 +1,188 @@
+//! One HTTP attempt: a POST without a body, its answer read within bounds.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Proxy, Response, StatusCode};
+use url::Url;
+
+use super::error::{Class, Error};
+use super::refusal;
+use crate::config::HttpSettings;
+use crate::model::{Channel, Question};
+use crate::secret::Secret;
+
+/// The largest error body that is looked into.
+const MAX_ERROR_BODY: u64 = 64 * 1024;
+
+/// Everything but RFC 3986's unreserved characters: a space becomes `%20` and a slash `%2F`, as the
+/// vendor asks.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The HTTP client of all streams: one pool of connections, no redirects.
+///
+/// # Errors
+/// When the CA file or the proxy is unusable, or the system has no certificates at all.
+pub fn http_client(settings: &HttpSettings) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("trendlake/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(settings.connect_timeout)
+        .timeout(settings.timeout)
+        // A redirect would carry the `auth` header along to another host.
+        .redirect(Policy::none())
+        .tcp_nodelay(true);
+    if let Some(path) = &settings.ca_file {
+        let pem = std::fs::read(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
+        let certs = Certificate::from_pem_bundle(&pem)
+            .map_err(|e| format!("`{}` holds no certificates in PEM form: {e}", path.display()))?;
+        builder = builder.tls_certs_merge(certs);
+    }
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(Proxy::all(proxy.as_str()).map_err(|e| format!("the proxy is unusable: {e}"))?);
+    }
+    builder.build().map_err(|e| format!("no HTTP client can be built: {}", causes(&e).map(ToString::to_string).collect::<Vec<_>>().join(": ")))
+}
+
+/// The address of a question. Every part is escaped, so that a filter cannot add a parameter.
+pub(super) fn url(base: &Url, question: &Question) -> Url {
+    let mut url = base.clone();
+    let stream = utf8_percent_encode(question.stream.as_str(), RESERVED);
+    url.set_path(&format!("{}/api/public/bot/{stream}/v2/userEngagementTrend", base.path().trim_end_matches('/')));
+    let (start, end) = (question.window.start.to_string(), question.window.end.to_string());
+    let slice = &question.slice;
+    let mut query = String::with_capacity(200);
+    let parameters = [
+        ("aggregation_type", question.grain.as_str()),
+        ("start_date", &start),
+        ("end_date", &end),
+        ("conversationType", slice.conversation_type.as_str()),
+        ("conversationStatus", slice.conversation_status.as_str()),
+        // An IANA name, whatever the parameter is called.
+        ("timeZoneOffset", question.zone.name()),
+    ];
+    let channel = match &slice.channel {
+        Channel::All => None,
+        Channel::Named(name) => Some(("channels", name.as_str())),
+    };
+    for (name, value) in parameters.into_iter().chain(channel) {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let _ = write!(query, "{separator}{name}={}", utf8_percent_encode(value, RESERVED));
+    }
+    url.set_query(Some(&query));
+    url
+}
+
+/// What came back from an attempt that the server took for a valid question.
+pub(super) struct Body {
+    pub bytes: Vec<u8>,
+    /// How far the server's clock is ahead of ours.
+    pub skew: Option<chrono::TimeDelta>,
+}
+
+/// Sends one request and reads its answer, at most `max_body` bytes of it after decompression.
+///
+/// # Errors
+/// Anything but a whole answer of status 200.
+pub(super) async fn send(
+    http: &Client,
+    url: Url,
+    token: &Secret,
+    max_body: u64,
+    now: impl Fn() -> DateTime<Utc>,
+) -> Result<Body, Error> {
+    let request = http
+        .post(url)
+        .header("auth", super::auth::header(token))
+        .header(ACCEPT, HeaderValue::from_static("application/json"))
+        // Without it, proxies in front of private installations answer 411 to a POST without a body.
+        .header(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    let response = request.send().await.map_err(|e| transport(&e, Class::Network))?;
+    let status = response.status();
+    let headers = response.headers().clone();
+    if status != StatusCode::OK {
+        // The status tells what to do; a body that cannot be read is only not quoted.
+        let body = read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+        return Err(refusal::error(status, &headers, &body, now()));
+    }
+    let skew = refusal::skew(&headers, now());
+    Ok(Body { bytes: read(response, max_body).await?, skew })
+}
+
+async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, Error> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > limit {
+        return Err(Error::TooLarge { limit });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+    while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, Class::Truncated))? {
+        if bytes.len() as u64 + chunk.len() as u64 > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Sorts a failure of the HTTP client; `otherwise` is its class where nothing tells more.
+fn transport(error: &reqwest::Error, otherwise: Class) -> Error {
+    let is_tls = causes(error).any(|e| {
+        e.is::<rustls::Error>()
+            || e.downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref)
+                .is_some_and(|inner| inner.is::<rustls::Error>())
+    });
+    let class = if error.is_timeout() {
+        Class::Timeout
+    } else if is_tls {
+        Class::Tls
+    } else {
+        otherwise
+    };
+    let root = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    let what = match class {
+        Class::Timeout => "no whole answer in time",
+        Class::Tls => "TLS could not be agreed on",
+        Class::Truncated => "the answer broke off",
+        _ if error.is_connect() => "cannot connect",
+        _ => "the connection broke",
+    };
+    Error::Transport { class, text: format!("{what}: {}", refusal::one_line(&root)) }
+}
+
+/// An error and what caused it, outermost first.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |e| (*e).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationType, Grain, Slice, windows};
+
+    #[test]
+    fn every_part_of_the_address_is_escaped() {
+        let day: chrono::NaiveDate = "2026-03-31".parse().unwrap();
+        let question = Question {
+            stream: "st-1".parse().unwrap(),
+            grain: Grain::Hourly,
+            slice: Slice {
+                conversation_type: ConversationType::NonInteractive,
+                channel: "a&b=c d".parse().unwrap(),
+                ..Slice::ALL
+            },
+            zone: chrono_tz::Asia::Kolkata,
+            window: windows(day, day).next().unwrap(),
+        };
+        let url = url(&"https://kore.example/pre/".parse().unwrap(), &question);
+        assert_eq!(
+            url.as_str(),
+            "https://kore.example/pre/api/public/bot/st-1/v2/userEngagementTrend?aggregation_type=hourly\
+             &start_date=2026-03-31&end_date=2026-03-31&conversationType=Non%20Interactive\
+             &conversationStatus=All&timeZoneOffset=Asia%2FKolkata&channels=a%26b%3Dc%20d"
+        );
+    }
+}

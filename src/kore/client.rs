@@ -1,0 +1,218 @@
+//! One question to one answer: limit, sign, send, try again, check.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, Days, TimeDelta, Utc};
+use tracing::debug;
+
+use super::auth::{Signer, SignerError};
+use super::check::{Checked, check};
+use super::error::{Error, Next};
+use super::limiter::Limiter;
+use super::traffic::Traffic;
+use super::{attempt, wire::Rejection};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{RetrySettings, Stream};
+use crate::model::{Points, Question, Summary, Trend, Window, local_now};
+
+/// The client of one stream. All questions of the stream share its rate limit.
+pub struct Client {
+    stream: Stream,
+    http: reqwest::Client,
+    max_body: u64,
+    retry: RetrySettings,
+    signer: Signer,
+    limiter: Limiter,
+    clock: Clock,
+    chance: Chance,
+    traffic: Arc<Traffic>,
+    /// The longest range that the API is known to take, in days; a month where nothing is known.
+    max_days: AtomicU32,
+}
+
+/// A checked answer, with what it took.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The figures.
+    pub trend: Trend,
+    /// When the first attempt at the answer began.
+    pub asked_at: DateTime<Utc>,
+    /// Keys of the answer that this version does not know.
+    pub drift: BTreeSet<String>,
+    /// How far the server's clock is ahead of ours, where it told the time.
+    pub skew: Option<TimeDelta>,
+    /// Whether the range had to be asked in pieces: the summary then holds no figures.
+    pub in_pieces: bool,
+}
+
+impl Client {
+    /// A client for `stream`. The secret is read now.
+    ///
+    /// # Errors
+    /// When the stream's tokens cannot be signed.
+    pub fn new(
+        stream: &Stream,
+        http: reqwest::Client,
+        max_body: u64,
+        retry: RetrySettings,
+        (clock, chance): (Clock, Chance),
+        traffic: Arc<Traffic>,
+    ) -> Result<Self, SignerError> {
+        Ok(Self {
+            signer: Signer::new(&stream.credentials)?,
+            limiter: Limiter::new(&stream.rate_limits, clock.clone(), traffic.clone()),
+            stream: stream.clone(),
+            http,
+            max_body,
+            retry,
+            clock,
+            chance,
+            traffic,
+            max_days: AtomicU32::new(u32::MAX),
+        })
+    }
+
+    /// Asks until there is an answer or no more hope of one.
+    ///
+    /// A range that the API refuses, or keeps failing on, is asked again in halves: what it allows
+    /// is not documented.
+    ///
+    /// # Errors
+    /// The last attempt's error.
+    pub async fn fetch(&self, question: &Question) -> Result<Answer, Error> {
+        let known = self.max_days.load(Ordering::Relaxed);
+        if question.window.days() > known {
+            return self.fetch_in_pieces(question, known).await;
+        }
+        let error = match self.fetch_whole(question, self.retry.attempts).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let mut days = question.window.days();
+        while splits(&error) && days > 1 {
+            days = days.div_ceil(2);
+            debug!(stream = %question.stream, days, "asking for a shorter range");
+            let first = Window { end: question.window.start + Days::new(u64::from(days) - 1), ..question.window };
+            let probe = Question { window: first, ..question.clone() };
+            if self.fetch_whole(&probe, 1).await.is_ok() {
+                self.max_days.fetch_min(days, Ordering::Relaxed);
+                return self.fetch_in_pieces(question, days).await;
+            }
+        }
+        Err(error)
+    }
+
+    /// Asks for at most `days` days at a time. The pieces' points make up the whole; their
+    /// summaries do not, since users do not add up.
+    async fn fetch_in_pieces(&self, question: &Question, days: u32) -> Result<Answer, Error> {
+        let mut whole: Option<Answer> = None;
+        let mut start = question.window.start;
+        while start <= question.window.end {
+            let end = (start + Days::new(u64::from(days) - 1)).min(question.window.end);
+            let piece = Question { window: Window { start, end, ..question.window }, ..question.clone() };
+            let answer = self.fetch_whole(&piece, self.retry.attempts).await?;
+            whole = Some(match whole {
+                None => answer,
+                Some(whole) => whole.joined(answer),
+            });
+            start = end + Days::new(1);
+        }
+        let mut answer = whole.ok_or_else(|| Rejection("the range is empty".into()))?;
+        answer.trend.summary = Summary::default();
+        answer.in_pieces = true;
+        Ok(answer)
+    }
+
+    async fn fetch_whole(&self, question: &Question, attempts: u32) -> Result<Answer, Error> {
+        let mut backoff = self.backoff(attempts).build();
+        let mut rate_budget = self.retry.max_rate_wait;
+        let mut new_token = true;
+        loop {
+            let error = match self.attempt(question).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = match error.next() {
+                Next::Retry { at_least } => backoff.next().map(|delay| {
+                    delay.max(at_least.unwrap_or_default().min(self.retry.max_rate_wait))
+                }),
+                Next::Wait(asked) => {
+                    let wait = asked.min(rate_budget);
+                    rate_budget -= wait;
+                    // The whole stream waits: its other requests would be refused as well.
+                    self.limiter.pause(wait);
+                    (!wait.is_zero()).then_some(Duration::ZERO)
+                }
+                Next::NewToken if new_token => {
+                    new_token = false;
+                    // The secret may have been rotated. If it cannot be read, the old one stays.
+                    let _ = self.signer.reload();
+                    Some(Duration::ZERO)
+                }
+                Next::NewToken | Next::GiveUp => None,
+            };
+            let Some(wait) = wait else { return Err(error) };
+            debug!(stream = %question.stream, class = error.class().as_str(), %error, wait_ms = wait.as_millis(), "trying again");
+            self.traffic.count_retry();
+            self.clock.sleep(wait).await;
+        }
+    }
+
+    fn backoff(&self, attempts: u32) -> ExponentialBuilder {
+        ExponentialBuilder::new()
+            .with_min_delay(self.retry.base_delay)
+            .with_max_delay(self.retry.max_delay)
+            .with_max_times(attempts.saturating_sub(1) as usize)
+            .with_jitter()
+            .with_jitter_seed(self.chance.bits())
+    }
+
+    /// One request with a token of its own, and the check of its answer.
+    async fn attempt(&self, question: &Question) -> Result<Answer, Error> {
+        let permit = self.limiter.acquire().await;
+        let asked_at = self.clock.now();
+        let token = self.signer.sign(&self.signer.claims(asked_at, self.chance.id()))?;
+        self.traffic.count_request();
+        let url = attempt::url(&self.stream.base_url, question);
+        let body = attempt::send(&self.http, url, &token, self.max_body, || self.clock.now()).await;
+        drop(permit);
+        let body = body.map_err(|error| error.tidy(&token))?;
+        self.traffic.count_bytes(body.bytes.len() as u64);
+        let local = local_now(asked_at, question.zone);
+        let Checked { trend, drift } = check(&body.bytes, question, local, self.stream.on_missing)
+            .map_err(|rejection| Error::from(rejection).tidy(&token))?;
+        let drift = drift.iter().map(|name| super::error::tidy(name, &token)).collect();
+        Ok(Answer { trend, asked_at, drift, skew: body.skew, in_pieces: false })
+    }
+}
+
+impl Answer {
+    /// This answer followed by that on the days right after it.
+    fn joined(mut self, next: Self) -> Self {
+        match (&mut self.trend.points, next.trend.points) {
+            (Points::Daily(points), Points::Daily(more)) => points.extend(more),
+            (Points::Hourly(points), Points::Hourly(more)) => points.extend(more),
+            _ => unreachable!("both answer the same grain"),
+        }
+        self.trend.missing += next.trend.missing;
+        self.drift.extend(next.drift);
+        self
+    }
+}
+
+/// Whether a shorter range might do.
+fn splits(error: &Error) -> bool {
+    match error {
+        Error::Refused { status, message } => {
+            matches!(status, 400 | 412 | 413 | 422) && !message.as_ref().is_some_and(|m| m.contains("StreamId"))
+        }
+        Error::Server { .. } => true,
+        Error::Transport { class, .. } => matches!(class, super::Class::Timeout),
+        _ => false,
+    }
+}
