@@ -1,0 +1,71 @@
+//! What a partition says of itself, in the key-value metadata of its Parquet footer.
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+
+use super::schema::FORMAT_VERSION;
+
+/// The `trendlake.*` entries of a footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// The version of the columns.
+    pub format_version: u32,
+    /// What was asked, as [`Stream::fingerprint`](crate::config::Stream::fingerprint) says it.
+    pub fingerprint: String,
+    /// The first local date asked for.
+    pub start: NaiveDate,
+    /// The last local date asked for, inclusive.
+    pub end: NaiveDate,
+    /// Whether every row was final when it was written.
+    pub is_final: bool,
+    /// The hash over the rows without `fetched_at`.
+    pub content_hash: String,
+    /// When this content was first seen.
+    pub fetched_at: DateTime<Utc>,
+}
+
+const PREFIX: &str = "trendlake.";
+
+impl Footer {
+    /// Whether the partition would be the same if it were written anew with `other`'s footer: all
+    /// but the time of fetching.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        let timeless = |f: &Self| Self { fetched_at: DateTime::UNIX_EPOCH, ..f.clone() };
+        timeless(self) == timeless(other)
+    }
+
+    pub(super) fn entries(&self) -> Vec<(String, String)> {
+        [
+            ("format_version", self.format_version.to_string()),
+            ("fingerprint", self.fingerprint.clone()),
+            ("start", self.start.to_string()),
+            ("end", self.end.to_string()),
+            ("final", self.is_final.to_string()),
+            ("content_hash", self.content_hash.clone()),
+            ("fetched_at", self.fetched_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        ]
+        .into_iter()
+        .map(|(key, value)| (format!("{PREFIX}{key}"), value))
+        .collect()
+    }
+
+    /// Reads the entries. `None` where one is missing or unreadable: a foreign file.
+    pub(super) fn from_entries<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let entry = |key: &str| find(&format!("{PREFIX}{key}"));
+        Some(Self {
+            format_version: entry("format_version")?.parse().ok()?,
+            fingerprint: entry("fingerprint")?.to_owned(),
+            start: entry("start")?.parse().ok()?,
+            end: entry("end")?.parse().ok()?,
+            is_final: entry("final")?.parse().ok()?,
+            content_hash: entry("content_hash")?.to_owned(),
+            fetched_at: entry("fetched_at")?.parse().ok()?,
+        })
+    }
+
+    /// Whether a later version of trendlake wrote this.
+    #[must_use]
+    pub const fn is_newer_format(&self) -> bool {
+        self.format_version > FORMAT_VERSION
+    }
+}

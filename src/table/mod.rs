@@ -1,0 +1,16 @@
+//! Trends as tables: Arrow schemas, record batches, and Parquet bytes with their footers.
+//!
+//! The columns are a public contract. [`schema`] is the one place that makes them, and a golden
+//! file guards it; a change of it raises [`FORMAT_VERSION`].
+
+mod batch;
+mod footer;
+mod hash;
+mod parquet;
+mod schema;
+
+pub use batch::batch;
+pub use footer::Footer;
+pub use hash::content_hash;
+pub use parquet::{DamagedError, decode, encode, read_footer};
+pub use schema::{FORMAT_VERSION, schema, sort_columns};
