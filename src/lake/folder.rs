@@ -1,0 +1,228 @@
+//! A folder of this machine: replaced file by file, each in one atomic and durable step.
+//!
+//! A new file is written under `_trendlake/stage/`, synced, renamed into its place, and the place's
+//! folder is synced. So a reader sees the old file or the new one, whenever the power goes. What a
+//! killed writer leaves lies in the stage folder, which the next holder of the lock clears.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::INTERNAL;
+use super::error::{Error, Kind};
+
+/// The folder of a lake.
+#[derive(Clone)]
+pub(super) struct Folder {
+    root: PathBuf,
+    /// Numbers the stage files of this process.
+    staged: Arc<AtomicU64>,
+}
+
+/// The right to write to a lake. Dropping it, or the end of the process, gives it back.
+#[derive(Debug)]
+pub struct LakeLock(
+    /// An advisory lock lives as long as its open file.
+    #[expect(dead_code, reason = "held, not used")]
+    Option<File>,
+);
+
+impl LakeLock {
+    /// No lock, where each write is conditional.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+}
+
+/// Runs file work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::new(Kind::Storage, "the runtime is shutting down", None)),
+        },
+    }
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), staged: Arc::default() }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Creates the folder where it is missing, takes its lock and clears the stage.
+    pub(super) fn lock(&self) -> Result<LakeLock, Error> {
+        fs::create_dir_all(&self.root).map_err(|e| Error::io("create", &self.root, &e))?;
+        self.create_folders(Path::new(INTERNAL))?;
+        let path = self.root.join(INTERNAL).join("lock");
+        self.refuse_foreign(&path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| Error::io("open", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    Kind::Locked,
+                    format!("another process is writing to the lake `{}`", self.root.display()),
+                    Some("wait for it to end; `status` and `plan` work meanwhile"),
+                ));
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", &path, &e)),
+        }
+        self.clear_stage()?;
+        Ok(LakeLock(Some(file)))
+    }
+
+    fn clear_stage(&self) -> Result<(), Error> {
+        let stage = self.root.join(INTERNAL).join("stage");
+        let entries = match fs::read_dir(&stage) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("list", &stage, &e)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|e| Error::io("list", &stage, &e))?.path();
+            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a whole file in the place of `key`. On return it is there and survives a power loss; on
+    /// an error the place is as it was, unless only the last sync failed.
+    pub(super) fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
+        let target = self.root.join(key);
+        let parent = Path::new(key).parent().unwrap_or(Path::new(""));
+        self.create_folders(parent)?;
+        self.refuse_foreign(&target)?;
+        let stage = Path::new(INTERNAL).join("stage");
+        self.create_folders(&stage)?;
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let staged = self.root.join(stage).join(format!("{}-{number}", std::process::id()));
+        let result = write_synced(&staged, bytes)
+            .and_then(|()| fs::rename(&staged, &target).map_err(|e| Error::io("replace", &target, &e)));
+        if let Err(error) = result {
+            // The error at hand is the one to tell; a file that stays is cleared by the next lock.
+            let _ = fs::remove_file(&staged);
+            return Err(error);
+        }
+        sync_folder(&self.root.join(parent))
+    }
+
+    /// Creates the folders of a relative path, each durable in its parent. A link would lead out of
+    /// the lake, so none is followed.
+    fn create_folders(&self, relative: &Path) -> Result<(), Error> {
+        let mut path = self.root.clone();
+        for part in relative.components() {
+            let parent = path.clone();
+            path.push(part);
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_dir() => {}
+                Ok(_) => return Err(foreign(&path, "a folder")),
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    match fs::create_dir(&path) {
+                        Ok(()) => {}
+                        // A neighbour task was faster.
+                        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                        Err(e) => return Err(Error::io("create", &path, &e)),
+                    }
+                    sync_folder(&parent)?;
+                }
+                Err(e) => return Err(Error::io("look at", &path, &e)),
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a rule of the folder")]
+    fn refuse_foreign(&self, path: &Path) -> Result<(), Error> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_file() => Ok(()),
+            Ok(_) => Err(foreign(path, "a plain file")),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("look at", path, &e)),
+        }
+    }
+}
+
+fn foreign(path: &Path, wanted: &str) -> Error {
+    Error::new(
+        Kind::Foreign,
+        format!("`{}` is not {wanted}: it was not made by trendlake and is left alone", path.display()),
+        Some("move it out of the lake"),
+    )
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(path)
+        .map_err(|e| Error::io("create", path, &e))?;
+    file.write_all(bytes).map_err(|e| Error::io("write", path, &e))?;
+    file.sync_all().map_err(|e| Error::io("sync", path, &e))
+}
+
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| Error::io("sync", path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&dir.path().join("lake"));
+        (dir, folder)
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_in_the_stage() {
+        let (_dir, folder) = folder();
+        let _lock = folder.lock().unwrap();
+        folder.replace("a/b/data", b"one").unwrap();
+        folder.replace("a/b/data", b"two").unwrap();
+        assert_eq!(fs::read(folder.root.join("a/b/data")).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.root.join("_trendlake/stage")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_lock_and_a_cleared_stage() {
+        let (_dir, folder) = folder();
+        let lock = folder.lock().unwrap();
+        assert_eq!(folder.lock().unwrap_err().kind(), Kind::Locked);
+        drop(lock);
+        folder.create_folders(Path::new("_trendlake/stage")).unwrap();
+        fs::write(folder.root.join("_trendlake/stage/1-1"), "torn").unwrap();
+        let _lock = folder.lock().unwrap();
+        assert_eq!(fs::read_dir(folder.root.join("_trendlake/stage")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_and_folders_in_our_places_are_left_alone() {
+        let (dir, folder) = folder();
+        let _lock = folder.lock().unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("data"), "theirs").unwrap();
+        std::os::unix::fs::symlink(&outside, folder.root.join("a")).unwrap();
+        std::os::unix::fs::symlink(outside.join("data"), folder.root.join("data")).unwrap();
+        fs::create_dir(folder.root.join("b")).unwrap();
+        for key in ["a/data", "data", "b"] {
+            assert_eq!(folder.replace(key, b"ours").unwrap_err().kind(), Kind::Foreign, "{key}");
+        }
+        assert_eq!(fs::read(outside.join("data")).unwrap(), b"theirs");
+    }
+}

@@ -1,0 +1,102 @@
+//! Partitions to keys and back: the one place that knows the layout of the tree.
+//!
+//! `user_engagement_daily/stream=<id>/month=2026-03/data.parquet`. Stream ids need no escape (see
+//! [`StreamId`]), so a key is reversible as it stands and never leaves its folder.
+
+use crate::model::{Dataset, Partition, StreamId};
+
+const FILE: &str = "data.parquet";
+
+/// A key that is no partition's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key is no partition's")]
+pub struct ForeignKeyError;
+
+/// The folder of a dataset, or of one stream in it.
+pub(super) fn folder(dataset: Dataset, stream: Option<&StreamId>) -> String {
+    match stream {
+        None => dataset.to_string(),
+        Some(stream) => format!("{dataset}/stream={stream}"),
+    }
+}
+
+/// The key of a partition's object, relative to the lake's root.
+#[must_use]
+pub fn key(partition: &Partition) -> String {
+    format!("{}/month={}/{FILE}", folder(partition.dataset, Some(&partition.stream)), partition.month)
+}
+
+/// The partition whose key this is.
+///
+/// # Errors
+/// When it is none's: a foreign file.
+pub fn parse_key(text: &str) -> Result<Partition, ForeignKeyError> {
+    let parts: Vec<_> = text.split('/').collect();
+    let [dataset, stream, month, FILE] = parts[..] else { return Err(ForeignKeyError) };
+    let value = |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
+    Ok(Partition {
+        dataset: Dataset::ALL.into_iter().find(|d| d.as_str() == dataset).ok_or(ForeignKeyError)?,
+        stream: value(stream, "stream=")?.parse().map_err(|_| ForeignKeyError)?,
+        month: value(month, "month=")?.parse().map_err(|_| ForeignKeyError)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn partition()(
+            dataset in 0usize..3,
+            stream in "[A-Za-z0-9][A-Za-z0-9_-]{0,5}(\\.[A-Za-z0-9_-]{1,5}){0,3}",
+            year in 2000u32..3000,
+            month in 1u32..13,
+        ) -> Partition {
+            Partition {
+                dataset: Dataset::ALL[dataset],
+                stream: stream.parse().unwrap(),
+                month: format!("{year}-{month:02}").parse().unwrap(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_reversible_and_stay_under_the_root(p in partition()) {
+            let key = key(&p);
+            prop_assert_eq!(parse_key(&key), Ok(p.clone()));
+            prop_assert!(key.starts_with(p.dataset.as_str()));
+            prop_assert_eq!(object_store::path::Path::parse(&key).unwrap().to_string(), key.clone());
+            prop_assert!(std::path::Path::new(&key).components().all(|c| matches!(c, std::path::Component::Normal(_))));
+        }
+
+        #[test]
+        fn keys_are_injective(a in partition(), b in partition()) {
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+        }
+
+        /// Reading arbitrary text never accepts a second spelling of a key.
+        #[test]
+        fn a_key_has_one_spelling(text in "(user_engagement_daily|x)/(stream=)?[a./%=]{0,4}/(month=)?[0-9-]{5,8}/data.parquet") {
+            if let Ok(partition) = parse_key(&text) {
+                prop_assert_eq!(key(&partition), text);
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_keys() {
+        for text in [
+            "",
+            "user_engagement_daily/stream=a/month=2026-03/other.parquet",
+            "user_engagement_daily/stream=a/month=2026-3/data.parquet",
+            "user_engagement_daily/stream=../month=2026-03/data.parquet",
+            "user_engagement_weekly/stream=a/month=2026-03/data.parquet",
+            "/user_engagement_daily/stream=a/month=2026-03/data.parquet",
+            "user_engagement_daily/stream=a/month=2026-03/data.parquet/",
+        ] {
+            assert_eq!(parse_key(text), Err(ForeignKeyError), "{text}");
+        }
+    }
+}

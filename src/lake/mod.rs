@@ -1,0 +1,293 @@
+//! The lake: named bytes in a folder or an object store, replaced whole and under conditions.
+//!
+//! Nothing here knows what the bytes say. A key is a pure function of its partition; an object is
+//! listed, read, and replaced in one atomic step on condition that it is still what was read.
+
+mod error;
+mod folder;
+mod keys;
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+
+pub use error::{Error, Kind};
+pub use folder::LakeLock;
+pub use keys::{ForeignKeyError, key, parse_key};
+
+use crate::config::{LakeSettings, Location};
+use crate::model::{Dataset, Partition, StreamId};
+use folder::Folder;
+
+/// Where everything that is no data lies, relative to the root.
+pub const INTERNAL: &str = "_trendlake";
+
+/// A lake that can be read, and written to by whoever holds its lock.
+#[derive(Clone)]
+pub struct Lake {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    writer: Writer,
+}
+
+/// How an object is replaced.
+#[derive(Clone)]
+enum Writer {
+    /// By file, fsync and rename, under one lock for the whole lake.
+    Folder(Folder),
+    /// By a put that the store carries out only if the object is still as it was read.
+    Conditional,
+    /// By a plain put: the store knows no conditions and the user vouches for a single writer.
+    LastWins,
+}
+
+/// What an object was when it was read or listed.
+#[derive(Clone, Debug)]
+pub struct Version(UpdateVersion);
+
+/// What the writer expects to find in an object's place.
+#[derive(Clone, Debug)]
+pub enum Expect {
+    /// No object.
+    Absent,
+    /// The object that was read.
+    Unchanged(Version),
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The object is in its place.
+    Done,
+    /// Something else than expected was in its place, and still is.
+    Conflict,
+}
+
+/// A listed object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// When it was written, by the store's clock; whole seconds on some stores.
+    pub written_at: DateTime<Utc>,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// The objects of one dataset.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Our partitions.
+    pub partitions: BTreeMap<Partition, Listed>,
+    /// Keys that are no partition's.
+    pub foreign: Vec<String>,
+}
+
+impl Lake {
+    /// Opens the lake. A folder that does not exist reads as an empty lake.
+    ///
+    /// # Errors
+    /// When the store's settings are unusable.
+    pub fn open(settings: &LakeSettings) -> Result<Self, Error> {
+        match &settings.location {
+            Location::Folder(path) => {
+                let store = store::folder(path)?;
+                Ok(Self { store, prefix: Path::default(), writer: Writer::Folder(Folder::new(path)) })
+            }
+            Location::Remote(url) => {
+                let (store, prefix) = store::remote(url, settings)?;
+                let writer = if settings.single_writer { Writer::LastWins } else { Writer::Conditional };
+                Ok(Self { store, prefix, writer })
+            }
+        }
+    }
+
+    /// A lake on a store that honours conditions.
+    #[must_use]
+    pub fn on(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { store, prefix, writer: Writer::Conditional }
+    }
+
+    /// Makes the lake ready to be written. On a folder: creates it, takes its lock, and clears away
+    /// what a killed writer left. On a store: makes sure that it honours conditions.
+    ///
+    /// # Errors
+    /// When another live process holds the lock, or the store ignores conditions.
+    pub async fn lock(&mut self) -> Result<LakeLock, Error> {
+        match &self.writer {
+            Writer::Folder(folder) => {
+                let (folder, task) = (folder.clone(), folder.clone());
+                let lock = folder::blocking(move || task.lock()).await?;
+                self.store = store::folder(folder.root())?;
+                Ok(lock)
+            }
+            Writer::Conditional => {
+                self.require_conditions().await?;
+                Ok(LakeLock::none())
+            }
+            Writer::LastWins => Ok(LakeLock::none()),
+        }
+    }
+
+    /// Lists the partitions of a dataset, of all streams or of one. Fails as a whole: half a
+    /// listing would look like missing partitions.
+    ///
+    /// # Errors
+    /// When the store cannot list, even for a part of the keys.
+    pub async fn list(&self, dataset: Dataset, stream: Option<&StreamId>) -> Result<Listing, Error> {
+        let folder = keys::folder(dataset, stream);
+        let at = self.at(&folder);
+        let mut listing = Listing::default();
+        let mut objects = self.store.list(Some(&at));
+        while let Some(meta) = objects.try_next().await.map_err(|e| Error::of("list", &folder, e))? {
+            let relative = self.relative(&meta.location);
+            match parse_key(&relative) {
+                Ok(partition) => {
+                    let listed = Listed { written_at: meta.last_modified, size: meta.size };
+                    listing.partitions.insert(partition, listed);
+                }
+                Err(ForeignKeyError) => listing.foreign.push(relative),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// The names directly under a folder of [`INTERNAL`], sorted.
+    ///
+    /// # Errors
+    /// When the store cannot list.
+    pub async fn list_internal(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let folder = format!("{INTERNAL}/{folder}");
+        let objects = self.store.list(Some(&self.at(&folder)));
+        let objects: Vec<_> = objects.try_collect().await.map_err(|e| Error::of("list", &folder, e))?;
+        let mut names: Vec<_> =
+            objects.iter().filter_map(|meta| meta.location.filename().map(ToOwned::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads an object, with the version that a later commit can be conditional on.
+    ///
+    /// # Errors
+    /// When the store fails; an absent object is `None`.
+    pub async fn read(&self, key: &str) -> Result<Option<(Bytes, Version)>, Error> {
+        let result = match self.store.get_opts(&self.at(key), GetOptions::default()).await {
+            Ok(result) => result,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Error::of("read", key, error)),
+        };
+        let version = Version(UpdateVersion {
+            e_tag: result.meta.e_tag.clone(),
+            version: result.meta.version.clone(),
+        });
+        let bytes = result.bytes().await.map_err(|e| Error::of("read", key, e))?;
+        Ok(Some((bytes, version)))
+    }
+
+    /// Puts a whole object in place of what is expected there.
+    ///
+    /// # Errors
+    /// When the store fails. The put may then have happened all the same: read to find out.
+    pub async fn commit(&self, key: &str, bytes: Bytes, expect: Expect) -> Result<Commit, Error> {
+        let mode = match (&self.writer, expect) {
+            (Writer::Folder(folder), _) => {
+                // The lake's lock keeps everyone else away, so what was read is still there.
+                let (folder, name) = (folder.clone(), key.to_owned());
+                folder::blocking(move || folder.replace(&name, &bytes)).await?;
+                return Ok(Commit::Done);
+            }
+            (Writer::LastWins, _) => PutMode::Overwrite,
+            (Writer::Conditional, Expect::Absent) => PutMode::Create,
+            (Writer::Conditional, Expect::Unchanged(Version(version))) => PutMode::Update(version),
+        };
+        match self.put(key, bytes, mode).await {
+            Ok(()) => Ok(Commit::Done),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Commit::Conflict)
+            }
+            // An update of an object that has been deleted since.
+            Err(object_store::Error::NotFound { .. }) => Ok(Commit::Conflict),
+            Err(error) => Err(Error::of("write", key, error)),
+        }
+    }
+
+    /// Puts an object of [`INTERNAL`], whatever is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_internal(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
+        let key = format!("{INTERNAL}/{name}");
+        if let Writer::Folder(folder) = &self.writer {
+            let folder = folder.clone();
+            return folder::blocking(move || folder.replace(&key, &bytes)).await;
+        }
+        self.put(&key, bytes, PutMode::Overwrite).await.map_err(|e| Error::of("write", &key, e))
+    }
+
+    /// Reads an object of [`INTERNAL`].
+    ///
+    /// # Errors
+    /// When the store fails; an absent object is `None`.
+    pub async fn read_internal(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        Ok(self.read(&format!("{INTERNAL}/{name}")).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Removes an object of [`INTERNAL`]; one that is not there is fine.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_internal(&self, name: &str) -> Result<(), Error> {
+        let key = format!("{INTERNAL}/{name}");
+        match self.store.delete(&self.at(&key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(Error::of("delete", &key, error)),
+        }
+    }
+
+    /// Finds out whether the store carries out a put only under its conditions: one object is
+    /// created twice, then replaced as a version that it never had. It stays, so that the next look
+    /// takes two requests.
+    ///
+    /// # Errors
+    /// When the store fails, or does not honour conditions.
+    pub async fn require_conditions(&self) -> Result<(), Error> {
+        const NAME: &str = "_trendlake/probe";
+        let content = Bytes::from_static(b"trendlake tries out whether this store honours conditional writes\n");
+        for _ in 0..2 {
+            match self.put(NAME, content.clone(), PutMode::Create).await {
+                Ok(()) => {}
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    let never = UpdateVersion { e_tag: Some("\"0\"".into()), version: Some("0".into()) };
+                    return match self.put(NAME, content, PutMode::Update(never)).await {
+                        Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => Ok(()),
+                        Ok(()) => Err(Error::no_conditions("a replacement")),
+                        Err(error) => Err(Error::of("write", NAME, error)),
+                    };
+                }
+                Err(error) => return Err(Error::of("write", NAME, error)),
+            }
+        }
+        Err(Error::no_conditions("a creation"))
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        self.store.put_opts(&self.at(key), PutPayload::from_bytes(bytes), options).await.map(drop)
+    }
+
+    fn at(&self, key: &str) -> Path {
+        Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()))
+    }
+
+    fn relative(&self, location: &Path) -> String {
+        let parts: Vec<_> = match location.prefix_match(&self.prefix) {
+            Some(parts) => parts.map(|p| p.as_ref().to_owned()).collect(),
+            None => location.parts().map(|p| p.as_ref().to_owned()).collect(),
+        };
+        parts.join("/")
+    }
+}
