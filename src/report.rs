@@ -1,0 +1,291 @@
+//! What came of a run: one outcome per unit, totals, and the exit code.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Exit codes of the program, after sysexits where they fit.
+pub mod exit {
+    /// Every due unit committed, or none due.
+    pub const OK: u8 = 0;
+    /// The command line was misused.
+    pub const USAGE: u8 = 2;
+    /// Some units failed for a passing reason, others were committed.
+    pub const PARTIAL: u8 = 10;
+    /// A damaged or foreign object.
+    pub const INTEGRITY: u8 = 11;
+    /// Another live run holds the lake.
+    pub const LOCKED: u8 = 12;
+    /// The API broke its contract, refused for good, or an answer is parked as suspect.
+    pub const DATA: u8 = 65;
+    /// A bug.
+    pub const BUG: u8 = 70;
+    /// The lake's storage failed.
+    pub const STORAGE: u8 = 74;
+    /// The API failed for a passing reason.
+    pub const TRY_AGAIN: u8 = 75;
+    /// Credentials or permission.
+    pub const PERMISSION: u8 = 77;
+    /// The configuration.
+    pub const CONFIG: u8 = 78;
+    /// Stopped by SIGINT.
+    pub const INTERRUPTED: u8 = 130;
+    /// Stopped by SIGTERM.
+    pub const TERMINATED: u8 = 143;
+}
+
+/// Who has to act on a failure, and so which exit code it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The API may be better later.
+    PassingApi,
+    /// The lake's storage may be better later.
+    PassingStorage,
+    /// The answer or the question is wrong.
+    Data,
+    /// Credentials or permission.
+    Permission,
+    /// A damaged or foreign object.
+    Integrity,
+    /// A bug of this program.
+    Bug,
+    /// The configuration does not fit the lake.
+    Config,
+}
+
+/// Why a unit failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind, of a closed set.
+    pub class: String,
+    /// Who has to act.
+    pub severity: Severity,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+}
+
+/// What became of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// At least one object was written.
+    Committed {
+        /// The keys written, relative to the lake.
+        written: Vec<String>,
+        /// Rows in the objects written.
+        rows: u64,
+        /// Bytes of the objects written.
+        bytes: u64,
+    },
+    /// The answers were what the lake already held.
+    Unchanged,
+    /// Another run committed a newer answer meanwhile; it stays.
+    Superseded,
+    /// Nothing changed in the lake.
+    Failed(Failure),
+    /// The run was stopped before the unit's turn or within it.
+    Open,
+}
+
+/// One unit of the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitReport {
+    /// The stream's id.
+    pub stream: String,
+    /// The stream's name.
+    pub stream_name: String,
+    /// `daily` or `hourly`.
+    pub grain: String,
+    /// The month.
+    pub month: String,
+    /// Why it was planned.
+    pub reason: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Elapsed days or hours that the API left out.
+    #[serde(default)]
+    pub missing: u64,
+    /// Figures that were already in the lake and have changed.
+    #[serde(default)]
+    pub restated: u64,
+}
+
+/// Sums over a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Units planned.
+    pub planned: u64,
+    /// Units with something written.
+    pub committed: u64,
+    /// Units whose answers were what the lake held, or older.
+    pub unchanged: u64,
+    /// Units that failed.
+    pub failed: u64,
+    /// Units that were not finished because the run was stopped.
+    pub open: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Requests that were a repetition.
+    pub retries: u64,
+    /// Milliseconds waited for rate limits, over all streams.
+    pub rate_wait_ms: u64,
+    /// Objects written.
+    pub puts: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Elapsed days or hours that the API left out.
+    pub missing: u64,
+    /// Figures that were already in the lake and have changed.
+    pub restated: u64,
+}
+
+/// The report of a run, as it is kept in the lake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The run's id: a UUIDv7, so that ids sort by time.
+    pub run_id: Uuid,
+    /// The version that ran.
+    pub version: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// The exit code.
+    pub exit_code: u8,
+    /// Sums.
+    pub totals: Totals,
+    /// What was odd and did not fail anything. Each once.
+    pub warnings: Vec<String>,
+    /// The planned units.
+    pub units: Vec<UnitReport>,
+}
+
+impl Report {
+    /// Adds up the units.
+    #[must_use]
+    pub fn totals(units: &[UnitReport]) -> Totals {
+        let mut totals = Totals { planned: units.len() as u64, ..Totals::default() };
+        for unit in units {
+            totals.missing += unit.missing;
+            totals.restated += unit.restated;
+            match &unit.outcome {
+                Outcome::Committed { written, rows, bytes } => {
+                    totals.committed += 1;
+                    totals.puts += written.len() as u64;
+                    totals.rows += rows;
+                    totals.bytes += bytes;
+                }
+                Outcome::Unchanged | Outcome::Superseded => totals.unchanged += 1,
+                Outcome::Failed(_) => totals.failed += 1,
+                Outcome::Open => totals.open += 1,
+            }
+        }
+        totals
+    }
+
+    /// The units that are still to be done, with why.
+    pub fn open_units(&self) -> impl Iterator<Item = &UnitReport> {
+        self.units.iter().filter(|u| matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+    }
+}
+
+/// The exit code of a run with these outcomes; `stopped` is the code of the signal that ended it.
+///
+/// Integrity, bugs and configuration come before everything. Then whatever another run can mend, so
+/// that a scheduler tries again: partial success, or 74 and 75 where nothing was committed. Then
+/// what only a person can mend.
+#[must_use]
+pub fn exit_code(units: &[UnitReport], stopped: Option<u8>) -> u8 {
+    let has = |wanted: Severity| {
+        units.iter().any(|u| matches!(&u.outcome, Outcome::Failed(f) if f.severity == wanted))
+    };
+    let done = units.iter().any(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open));
+    let open = units.iter().any(|u| u.outcome == Outcome::Open);
+    let (api, storage) = (has(Severity::PassingApi), has(Severity::PassingStorage));
+    if has(Severity::Integrity) {
+        exit::INTEGRITY
+    } else if has(Severity::Bug) {
+        exit::BUG
+    } else if has(Severity::Config) {
+        exit::CONFIG
+    } else if let (true, Some(code)) = (open, stopped) {
+        code
+    } else if (api || storage) && done {
+        exit::PARTIAL
+    } else if storage {
+        exit::STORAGE
+    } else if api {
+        exit::TRY_AGAIN
+    } else if has(Severity::Permission) {
+        exit::PERMISSION
+    } else if has(Severity::Data) {
+        exit::DATA
+    } else {
+        exit::OK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(outcome: Outcome) -> UnitReport {
+        UnitReport {
+            stream: "st-1".into(),
+            stream_name: "one".into(),
+            grain: "daily".into(),
+            month: "2026-01".into(),
+            reason: "missing".into(),
+            outcome,
+            missing: 0,
+            restated: 0,
+        }
+    }
+
+    fn failed(severity: Severity) -> UnitReport {
+        unit(Outcome::Failed(Failure { class: "x".into(), severity, message: "m".into(), hint: None }))
+    }
+
+    #[test]
+    fn the_exit_code_when_several_apply() {
+        use Severity::{Bug, Config, Data, Integrity, PassingApi, PassingStorage, Permission};
+        let done = || unit(Outcome::Unchanged);
+        let code = |units: &[UnitReport]| exit_code(units, None);
+        assert_eq!(code(&[]), exit::OK);
+        assert_eq!(code(&[done()]), exit::OK);
+        assert_eq!(code(&[done(), failed(PassingApi)]), exit::PARTIAL);
+        assert_eq!(code(&[failed(Data), failed(PassingApi)]), exit::TRY_AGAIN);
+        assert_eq!(code(&[failed(PassingStorage), failed(PassingApi)]), exit::STORAGE);
+        assert_eq!(code(&[done(), failed(Data), failed(Permission)]), exit::PERMISSION);
+        assert_eq!(code(&[done(), failed(Data)]), exit::DATA);
+        assert_eq!(code(&[failed(Config), failed(Bug)]), exit::BUG);
+        assert_eq!(code(&[failed(Bug), failed(Integrity)]), exit::INTEGRITY);
+        let open = || unit(Outcome::Open);
+        assert_eq!(exit_code(&[done(), open()], Some(exit::TERMINATED)), exit::TERMINATED);
+        assert_eq!(exit_code(&[done()], Some(exit::TERMINATED)), exit::OK);
+    }
+
+    #[test]
+    fn reports_round_trip_as_json() {
+        let report = Report {
+            run_id: Uuid::nil(),
+            version: "0".into(),
+            started_at: DateTime::UNIX_EPOCH,
+            ended_at: DateTime::UNIX_EPOCH,
+            exit_code: 0,
+            totals: Totals::default(),
+            warnings: vec![],
+            units: vec![unit(Outcome::Unchanged), failed(Severity::Data), unit(Outcome::Committed { written: vec!["k".into()], rows: 1, bytes: 2 })],
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        assert!(text.contains(r#""outcome":"unchanged""#));
+    }
+}
