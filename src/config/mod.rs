@@ -17,7 +17,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 
 pub use settings::{
     Algorithm, Concurrency, Credentials, HttpSettings, LakeSettings, Location, OnMissing, RateLimit,
-    RetrySettings, Settings, Stream,
+    RetrySettings, Settings, Stream, hex,
 };
 
 /// The commented file that `trendlake init` writes.

@@ -99,7 +99,7 @@ impl Stream {
 }
 
 /// The first 16 bytes of the SHA-256 of `text`, in hexadecimal.
-pub(crate) fn hex(text: &str) -> String {
+pub fn hex(text: &str) -> String {
     use std::fmt::Write as _;
     digest(&SHA256, text.as_bytes()).as_ref()[..16].iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

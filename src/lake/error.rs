@@ -25,7 +25,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(kind: Kind, text: impl Into<String>, hint: Option<&'static str>) -> Self {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>, hint: Option<&'static str>) -> Self {
         Self { kind, text: text.into(), hint }
     }
 

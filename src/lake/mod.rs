@@ -156,7 +156,7 @@ impl Lake {
         Ok(listing)
     }
 
-    /// The names directly under a folder of [`INTERNAL`], sorted.
+    /// The names of all objects under a folder of [`INTERNAL`], relative to that folder, sorted.
     ///
     /// # Errors
     /// When the store cannot list.
@@ -164,8 +164,9 @@ impl Lake {
         let folder = format!("{INTERNAL}/{folder}");
         let objects = self.store.list(Some(&self.at(&folder)));
         let objects: Vec<_> = objects.try_collect().await.map_err(|e| Error::of("list", &folder, e))?;
+        let names = objects.iter().map(|meta| self.relative(&meta.location));
         let mut names: Vec<_> =
-            objects.iter().filter_map(|meta| meta.location.filename().map(ToOwned::to_owned)).collect();
+            names.filter_map(|name| Some(name.strip_prefix(&folder)?.strip_prefix('/')?.to_owned())).collect();
         names.sort();
         Ok(names)
     }

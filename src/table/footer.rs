@@ -15,6 +15,8 @@ pub struct Footer {
     pub start: NaiveDate,
     /// The last local date asked for, inclusive.
     pub end: NaiveDate,
+    /// The setting by which `is_final` was judged.
+    pub settle_days: u16,
     /// Whether every row was final when it was written.
     pub is_final: bool,
     /// The hash over the rows without `fetched_at`.
@@ -40,6 +42,7 @@ impl Footer {
             ("fingerprint", self.fingerprint.clone()),
             ("start", self.start.to_string()),
             ("end", self.end.to_string()),
+            ("settle_days", self.settle_days.to_string()),
             ("final", self.is_final.to_string()),
             ("content_hash", self.content_hash.clone()),
             ("fetched_at", self.fetched_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
@@ -57,6 +60,7 @@ impl Footer {
             fingerprint: entry("fingerprint")?.to_owned(),
             start: entry("start")?.parse().ok()?,
             end: entry("end")?.parse().ok()?,
+            settle_days: entry("settle_days")?.parse().ok()?,
             is_final: entry("final")?.parse().ok()?,
             content_hash: entry("content_hash")?.to_owned(),
             fetched_at: entry("fetched_at")?.parse().ok()?,

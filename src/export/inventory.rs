@@ -1,0 +1,179 @@
+//! What the lake holds, as far as the plan has to know: listings first, footers where they are needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Settings, Stream};
+use crate::lake::{self, Lake};
+use crate::model::{Dataset, Partition, StreamId};
+use crate::plan::{self, Inventory, Planned, Presence, Scope};
+use crate::table::{self, FORMAT_VERSION};
+
+/// How many footers are read at once.
+const FOOTERS_AT_ONCE: usize = 32;
+/// The name of the lake's own note.
+const NOTE: &str = "lake.json";
+/// Where suspect answers are parked, under the keys of their partitions.
+pub(super) const SUSPECT: &str = "suspect";
+
+/// What the lake holds of the streams looked at, and what is to be done.
+#[derive(Debug)]
+pub struct Overview {
+    /// One entry per stream, in the configuration's order.
+    pub streams: Vec<StreamOverview>,
+    /// Keys in our folders that are no partition's.
+    pub foreign: Vec<String>,
+    /// Partitions with a parked answer that nobody has judged yet.
+    pub parked: BTreeSet<Partition>,
+    note: Note,
+    location: String,
+}
+
+/// One stream of an overview.
+#[derive(Debug)]
+pub struct StreamOverview {
+    /// The stream.
+    pub stream: Stream,
+    /// Every unit within the scope, final ones included, newest month first.
+    pub units: Vec<Planned>,
+}
+
+/// What the lake remembers besides the data: a shortcut, made anew from the footers when lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    format_version: u32,
+    /// By stream id: the settings against which all footers of the stream have been held.
+    verified: BTreeMap<String, String>,
+}
+
+/// Lists the lake and says what is to be done for `streams` within `scope`.
+///
+/// # Errors
+/// When a listing or a footer cannot be read, or a later version of trendlake has written here.
+pub async fn overview(
+    lake: &Lake,
+    settings: &Settings,
+    streams: &[Stream],
+    scope: &Scope,
+    now: DateTime<Utc>,
+) -> Result<Overview, Error> {
+    let note = read_note(lake).await?;
+    let location = settings.lake.location.to_string();
+    // One stream is listed alone; for several, one listing per dataset is cheaper.
+    let single = match streams {
+        [stream] => Some(&stream.id),
+        _ => None,
+    };
+    let mut by_stream: BTreeMap<StreamId, Vec<(Partition, lake::Listed)>> = BTreeMap::new();
+    let mut foreign = Vec::new();
+    for dataset in Dataset::ALL {
+        let listing = lake.list(dataset, single).await?;
+        foreign.extend(listing.foreign);
+        for (partition, listed) in listing.partitions {
+            by_stream.entry(partition.stream.clone()).or_default().push((partition, listed));
+        }
+    }
+    let mut overviews = Vec::with_capacity(streams.len());
+    for stream in streams {
+        let listed = by_stream.remove(&stream.id).unwrap_or_default();
+        let verified = note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location));
+        let inventory = inventory(lake, stream, listed, verified, now).await?;
+        let units = plan::survey(stream, &inventory, scope, now);
+        overviews.push(StreamOverview { stream: stream.clone(), units });
+    }
+    let parked = lake.list_internal(SUSPECT).await?.iter().filter_map(|key| lake::parse_key(key).ok()).collect();
+    Ok(Overview { streams: overviews, foreign, parked, note, location })
+}
+
+/// The overview cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake fails.
+    #[error(transparent)]
+    Lake(#[from] lake::Error),
+    /// A later version of trendlake has written here.
+    #[error("`{key}` was written by a later version of trendlake (format {found}, this one knows {known})", known = FORMAT_VERSION)]
+    NewerFormat {
+        /// The object.
+        key: String,
+        /// Its format.
+        found: u32,
+    },
+}
+
+/// Which settings the footers of a stream are held against. The lake's place is a part of it: in a
+/// copied lake, the time at which an object was written says nothing of when it was fetched.
+fn settings_fingerprint(stream: &Stream, location: &str) -> String {
+    crate::config::hex(&format!("{} {} {FORMAT_VERSION} {location:?}", stream.fingerprint(), stream.first_date))
+}
+
+async fn inventory(
+    lake: &Lake,
+    stream: &Stream,
+    listed: Vec<(Partition, lake::Listed)>,
+    verified: bool,
+    now: DateTime<Utc>,
+) -> Result<Inventory, Error> {
+    let presences = listed.into_iter().map(|(partition, listed)| async move {
+        let written_at = listed.written_at;
+        if !plan::needs_footer(stream, partition.month, written_at, verified, now) {
+            return Ok(Some((partition, Presence::Listed { written_at })));
+        }
+        let key = lake::key(&partition);
+        // Deleted since it was listed: missing.
+        let Some((bytes, _)) = lake.read(&key).await? else { return Ok(None) };
+        let presence = match table::read_footer(&bytes) {
+            Err(_) => Presence::Damaged,
+            Ok(footer) if footer.is_newer_format() => {
+                return Err(Error::NewerFormat { key, found: footer.format_version });
+            }
+            Ok(footer) => Presence::Known {
+                fetched_at: footer.fetched_at,
+                old_format: footer.format_version < FORMAT_VERSION,
+                fingerprint: footer.fingerprint,
+                start: footer.start,
+            },
+        };
+        Ok(Some((partition, presence)))
+    });
+    let known: Vec<_> = futures_util::stream::iter(presences).buffer_unordered(FOOTERS_AT_ONCE).try_collect().await?;
+    Ok(known.into_iter().flatten().collect())
+}
+
+async fn read_note(lake: &Lake) -> Result<Note, Error> {
+    let empty = Note { format_version: FORMAT_VERSION, verified: BTreeMap::new() };
+    let Some(bytes) = lake.read_internal(NOTE).await? else { return Ok(empty) };
+    // The version is looked for first: a later version may have changed all the rest.
+    let found = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    let version = found.as_ref().and_then(|v| v.get("format_version")).and_then(serde_json::Value::as_u64);
+    match version {
+        Some(found) if found > u64::from(FORMAT_VERSION) => Err(Error::NewerFormat {
+            key: format!("{}/{NOTE}", lake::INTERNAL),
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+        }),
+        // A damaged note costs one reading of all footers.
+        _ => Ok(found.and_then(|v| serde_json::from_value(v).ok()).unwrap_or(empty)),
+    }
+}
+
+impl Overview {
+    /// Notes in the lake for which streams every footer has now been held against the settings:
+    /// those without an open unit. Writes nothing if that was known before.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub async fn remember(&self, lake: &Lake, is_complete: impl Fn(&StreamId) -> bool) -> Result<(), lake::Error> {
+        let mut note = self.note.clone();
+        for StreamOverview { stream, .. } in self.streams.iter().filter(|s| is_complete(&s.stream.id)) {
+            note.verified.insert(stream.id.to_string(), settings_fingerprint(stream, &self.location));
+        }
+        if note == self.note {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec_pretty(&note).expect("a note of texts is JSON");
+        lake.put_internal(NOTE, bytes.into()).await
+    }
+}

@@ -1,0 +1,118 @@
+//! Carries out a plan: streams side by side, newest months first, one outcome per unit.
+//!
+//! This is where the source, the table and the lake meet; none of them knows the others. A run is a
+//! reconciliation and keeps nothing between runs but the lake itself.
+
+mod compare;
+mod inventory;
+mod run;
+mod settle;
+mod stream;
+mod unit;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+pub use inventory::{Error, Overview, StreamOverview, overview};
+pub use run::{last_report, run};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{Settings, Stream};
+use crate::kore::Traffic;
+use crate::lake::Lake;
+use crate::plan::{Planned, State};
+use crate::report::{Failure, Outcome, Severity, UnitReport};
+
+/// Whoever watches a run. Called from several tasks at once; must not block.
+pub trait Observer: Send + Sync {
+    /// A unit has come to its end.
+    fn unit_done(&self, unit: &UnitReport);
+}
+
+/// Everything a run needs besides the plan.
+#[derive(Clone)]
+pub struct Context {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The lake, locked by the caller.
+    pub lake: Lake,
+    /// The HTTP client of all streams.
+    pub http: reqwest::Client,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Chance,
+    /// Counts of the wire.
+    pub traffic: Arc<Traffic>,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// Cancelled when the run is to stop: nothing new begins, a put under way ends.
+    pub stop: CancellationToken,
+    /// Oddities, each told once per run.
+    pub warnings: Warnings,
+}
+
+/// Oddities that fail nothing. Each is logged once and kept for the report.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Arc<Mutex<BTreeSet<String>>>);
+
+impl Warnings {
+    /// At most this many different ones are kept.
+    const MOST: usize = 1000;
+
+    fn add(&self, text: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < Self::MOST && !all.contains(&text) {
+            warn!("{text}");
+            all.insert(text);
+        }
+    }
+
+    /// All of them, sorted.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Fetches and commits every unit of `planned` that is not final, and gives one report per unit.
+///
+/// A stream that fails, or whose task has a bug, never holds up another one.
+pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> Vec<UnitReport> {
+    let at_once = context.settings.concurrency.streams;
+    let tasks = planned.into_iter().map(|(stream, mut units)| {
+        units.retain(|p| p.state != State::Final);
+        let context = context.clone();
+        async move {
+            let (name, due) = (stream.clone(), units.clone());
+            // A task of its own, so that a panic stays within the stream.
+            match tokio::spawn(stream::export_stream(context.clone(), stream, units)).await {
+                Ok(reports) => reports,
+                Err(_) => panicked(&context, &name, &due),
+            }
+        }
+    });
+    futures_util::stream::iter(tasks).buffer_unordered(at_once).concat().await
+}
+
+/// The reports of a stream whose task has a bug. What it had committed is in the lake all the same.
+fn panicked(context: &Context, stream: &Stream, due: &[Planned]) -> Vec<UnitReport> {
+    error!(stream = %stream.id, "the stream's task ended with a bug");
+    let failure = Failure {
+        class: "panic".into(),
+        severity: Severity::Bug,
+        message: "a bug ended the work on this stream".into(),
+        hint: Some("please report it, with the log of this run".into()),
+    };
+    let report = |planned: &Planned| {
+        let report = unit::report(stream, planned, Outcome::Failed(failure.clone()));
+        context.observer.unit_done(&report);
+        report
+    };
+    due.iter().map(report).collect()
+}

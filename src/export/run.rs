@@ -1,0 +1,131 @@
+//! One run: overview, export, report.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::inventory::{self, Overview, SUSPECT, overview};
+use super::{Context, export};
+use crate::config::Stream;
+use crate::lake::{self, Lake};
+use crate::model::StreamId;
+use crate::plan::Scope;
+use crate::report::{Outcome, Report, UnitReport, exit_code};
+
+/// The folder of the run reports.
+const RUNS: &str = "runs";
+/// For how long run reports are kept.
+const KEEP_REPORTS: TimeDelta = TimeDelta::days(90);
+
+/// Brings the lake to hold what the configuration asks for of `streams` within `scope`, and leaves a
+/// report of it in the lake. `begin` is told what is due before the first request.
+///
+/// `stopped` gives the exit code of the signal that has ended the run, if one has.
+///
+/// # Errors
+/// When the lake cannot be surveyed. What fails later is in the report.
+pub async fn run(
+    context: &Context,
+    streams: &[Stream],
+    scope: &Scope,
+    begin: impl FnOnce(&Overview),
+    stopped: impl Fn() -> Option<u8>,
+) -> Result<Report, inventory::Error> {
+    let started_at = context.clock.now();
+    let run_id = context.chance.id_at(started_at);
+    info!(%run_id, "run begins");
+    let overview = overview(&context.lake, &context.settings, streams, scope, started_at).await?;
+    for key in &overview.foreign {
+        context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
+    }
+    begin(&overview);
+    let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
+    let mut units = export(context, planned).await;
+    units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
+    let mut totals = Report::totals(&units);
+    totals.requests = context.traffic.requests();
+    totals.retries = context.traffic.retries();
+    totals.rate_wait_ms = u64::try_from(context.traffic.waited().as_millis()).unwrap_or(u64::MAX);
+    let report = Report {
+        run_id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at,
+        ended_at: context.clock.now(),
+        exit_code: exit_code(&units, stopped()),
+        totals,
+        warnings: context.warnings.all(),
+        units,
+    };
+    leave_behind(context, &overview, &report, scope).await;
+    info!(%run_id, exit_code = report.exit_code, "run ends");
+    Ok(report)
+}
+
+/// Writes the report and what the run has verified. The data is in the lake already, so a failure
+/// here is told and changes nothing about the run.
+async fn leave_behind(context: &Context, overview: &Overview, report: &Report, scope: &Scope) {
+    if scope.is_everything() {
+        let open: BTreeSet<&str> = report.open_units().map(|u| u.stream.as_str()).collect();
+        let complete = |id: &StreamId| !open.contains(id.as_str());
+        if let Err(error) = overview.remember(&context.lake, complete).await {
+            warn!("the lake's note was not written: {error}");
+        }
+    }
+    if let Err(error) = unpark(&context.lake, overview, report).await {
+        warn!("parked answers that are no longer needed were not removed: {error}");
+    }
+    let bytes = serde_json::to_vec(report).expect("a report is JSON");
+    let name = format!("{RUNS}/{}.json", report.run_id);
+    if let Err(error) = context.lake.put_internal(&name, bytes.into()).await {
+        warn!("the run report was not written: {error}");
+    }
+    if let Err(error) = prune(&context.lake, report.started_at).await {
+        warn!("old run reports were not removed: {error}");
+    }
+}
+
+/// Removes parked answers whose partitions have got a good one since.
+async fn unpark(lake: &Lake, overview: &Overview, report: &Report) -> Result<(), lake::Error> {
+    for partition in &overview.parked {
+        let is_of = |u: &&UnitReport| {
+            u.stream == partition.stream.as_str()
+                && u.grain == partition.dataset.grain().as_str()
+                && u.month == partition.month.to_string()
+        };
+        let settled = |u: &UnitReport| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open);
+        if report.units.iter().find(is_of).is_some_and(settled) {
+            lake.delete_internal(&format!("{SUSPECT}/{}", lake::key(partition))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes reports that are older than they need to be.
+async fn prune(lake: &Lake, now: DateTime<Utc>) -> Result<(), lake::Error> {
+    for name in lake.list_internal(RUNS).await? {
+        if started_at(&name).is_some_and(|at| now - at > KEEP_REPORTS) {
+            lake.delete_internal(&format!("{RUNS}/{name}")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// When the run began whose report has this name: its id tells.
+fn started_at(name: &str) -> Option<DateTime<Utc>> {
+    let id: Uuid = name.strip_suffix(".json")?.parse().ok()?;
+    let (secs, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(secs).ok()?, nanos)
+}
+
+/// The report of the newest run, if there is one that can be read.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
+    let names = lake.list_internal(RUNS).await?;
+    let Some(name) = names.iter().rfind(|name| started_at(name).is_some()) else { return Ok(None) };
+    let bytes = lake.read_internal(&format!("{RUNS}/{name}")).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}

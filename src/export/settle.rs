@@ -1,0 +1,126 @@
+//! One object: what is there now, and whether and how it is replaced.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
+use crate::model::{Dataset, Partition};
+use crate::plan::Planned;
+use crate::table::{self, Footer};
+
+/// How often a commit is tried again after someone else's.
+const CONFLICTS: u32 = 5;
+
+/// What stands in a partition's place.
+#[derive(Debug)]
+pub(super) enum Prior {
+    /// Nothing.
+    Absent,
+    /// A sound partition.
+    Sound {
+        /// The whole file.
+        bytes: Bytes,
+        /// Its footer.
+        footer: Box<Footer>,
+        /// For a commit conditional on it.
+        version: Version,
+    },
+}
+
+/// What became of an object.
+pub(super) enum Settled {
+    /// It already says the same.
+    Unchanged,
+    /// Someone else has put a newer answer there.
+    Superseded,
+    /// It was replaced.
+    Written { bytes: u64 },
+}
+
+impl Prior {
+    /// What the file says of itself.
+    pub(super) fn footer(&self) -> Option<&Footer> {
+        match self {
+            Self::Absent => None,
+            Self::Sound { footer, .. } => Some(footer),
+        }
+    }
+
+    /// The rows, where there are any that can be compared.
+    pub(super) fn batch(&self, dataset: Dataset) -> Option<RecordBatch> {
+        match self {
+            Self::Absent => None,
+            Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
+        }
+    }
+}
+
+/// The key of a unit's partition in a dataset.
+pub(super) fn key(planned: &Planned, dataset: Dataset) -> String {
+    lake::key(&Partition { dataset, stream: planned.unit.stream.clone(), month: planned.unit.month })
+}
+
+/// Reads what is in an object's place.
+///
+/// # Errors
+/// When the lake fails, or what is there is not a partition that this version may replace.
+pub(super) async fn read_prior(lake: &Lake, key: String) -> Result<Prior, lake::Error> {
+    let Some((bytes, version)) = lake.read(&key).await? else { return Ok(Prior::Absent) };
+    match table::read_footer(&bytes) {
+        Ok(footer) if footer.is_newer_format() => Err(lake::Error::new(
+            Kind::Settings,
+            format!("`{key}` was written by a later version of trendlake"),
+            Some("upgrade this one"),
+        )),
+        Ok(footer) => Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
+        // It may be ours and damaged, or someone else's file: a person, or `repair`, decides.
+        Err(error) => Err(lake::Error::new(
+            Kind::Foreign,
+            format!("`{key}` is no sound partition and is left alone: {error}"),
+            Some("look at it, and delete it to have it fetched again"),
+        )),
+    }
+}
+
+/// Brings an object to say what `batch` says, unless it does already or says something newer.
+///
+/// # Errors
+/// When the lake fails, so that neither can be said.
+pub(super) async fn settle(
+    lake: &Lake,
+    key: &str,
+    dataset: Dataset,
+    batch: &RecordBatch,
+    footer: &Footer,
+    mut prior: Prior,
+) -> Result<Settled, lake::Error> {
+    let mut bytes = None;
+    for _ in 0..CONFLICTS {
+        let expect = match &prior {
+            Prior::Absent => Expect::Absent,
+            Prior::Sound { footer: there, .. } if there.same_content(footer) => return Ok(Settled::Unchanged),
+            Prior::Sound { version, .. } => Expect::Unchanged(version.clone()),
+        };
+        let bytes = bytes.get_or_insert_with(|| table::encode(dataset, batch, footer)).clone();
+        let size = bytes.len() as u64;
+        let outcome = lake.commit(key, bytes, expect).await;
+        if let Ok(Commit::Done) = outcome {
+            return Ok(Settled::Written { bytes: size });
+        }
+        // Whatever the store said, what is there now decides. A put whose reply was lost, or that
+        // the store's client sent twice, has succeeded and looks like a conflict with ourselves.
+        let there = match (read_prior(lake, key.to_owned()).await, &outcome) {
+            (Ok(there), _) => there,
+            (Err(_), Err(_)) => return outcome.map(|_| Settled::Unchanged),
+            (Err(error), Ok(_)) => return Err(error),
+        };
+        match there.footer() {
+            Some(there) if there == footer => return Ok(Settled::Written { bytes: size }),
+            Some(there) if there.fetched_at > footer.fetched_at => return Ok(Settled::Superseded),
+            _ => {}
+        }
+        outcome?;
+        prior = there;
+    }
+    Err(lake::Error::new(Kind::Storage, format!("`{key}` is replaced by others time and again"), None))
+}

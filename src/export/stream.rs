@@ -1,0 +1,85 @@
+//! One stream's units: several at once, and no more of them once the stream has shown that the rest
+//! would fail the same way.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use futures_util::StreamExt;
+
+use super::{Context, unit};
+use crate::config::Stream;
+use crate::kore::Client;
+use crate::plan::Planned;
+use crate::report::{Failure, Outcome, Severity, UnitReport};
+
+/// After this many units in a row that failed for a passing reason, the stream is left for the next
+/// run: its server is down, and each further unit would spend all its attempts on it.
+const FAILURES_IN_A_ROW: u32 = 3;
+
+/// Whether the stream's remaining units still have a chance.
+#[derive(Default)]
+struct Breaker(Mutex<Fuse>);
+
+#[derive(Default)]
+struct Fuse {
+    in_a_row: u32,
+    blown: Option<Failure>,
+}
+
+impl Breaker {
+    fn blown(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).blown.clone()
+    }
+
+    /// Takes note of an outcome. `stops_stream` says that the failure is not about this unit alone.
+    fn note(&self, outcome: &Outcome, stops_stream: bool) {
+        let mut fuse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Outcome::Failed(failure) = outcome else {
+            fuse.in_a_row = 0;
+            return;
+        };
+        fuse.in_a_row += u32::from(failure.severity == Severity::PassingApi);
+        if stops_stream || fuse.in_a_row >= FAILURES_IN_A_ROW {
+            let not_tried = Failure {
+                message: format!("not tried, since another month failed: {}", failure.message),
+                ..failure.clone()
+            };
+            fuse.blown.get_or_insert(not_tried);
+        }
+    }
+}
+
+pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<Planned>) -> Vec<UnitReport> {
+    if units.is_empty() {
+        return Vec::new();
+    }
+    let client = Client::new(
+        &stream,
+        context.http.clone(),
+        context.settings.http.max_body_bytes,
+        context.settings.retry,
+        (context.clock.clone(), context.chance.clone()),
+        context.traffic.clone(),
+    );
+    let breaker = Breaker::default();
+    let finished = |planned: &Planned, outcome: unit::Finished| {
+        breaker.note(&outcome.outcome, outcome.stops_stream);
+        let mut report = unit::report(&stream, planned, outcome.outcome);
+        report.missing = outcome.missing;
+        report.restated = outcome.restated;
+        unit::log(&report);
+        context.observer.unit_done(&report);
+        report
+    };
+    let (context, client, stream, breaker, finished) = (&context, &client, &stream, &breaker, &finished);
+    let reports = units.into_iter().map(|planned| async move {
+        let outcome = match (client, breaker.blown()) {
+            (_, Some(failure)) => unit::Finished::failed(failure),
+            (Err(error), None) => unit::Finished::failed(unit::signer_failure(error)),
+            (Ok(client), None) => unit::export_unit(context, client, stream, &planned).await,
+        };
+        finished(&planned, outcome)
+    });
+    let at_once = context.settings.concurrency.units_per_stream;
+    futures_util::stream::iter(reports).buffer_unordered(at_once).collect().await
+}

@@ -1,0 +1,272 @@
+//! One unit from its question to its objects: read what is there, fetch, check, build, commit.
+
+use chrono::{DateTime, Utc};
+use tracing::{info, warn};
+
+use super::compare::{Changes, compare};
+use super::inventory::SUSPECT;
+use super::settle::{self, Prior, Settled};
+use super::{Context, Warnings};
+use crate::config::Stream;
+use crate::kore::{self, Class, Client, SignerError};
+use crate::lake::{self, Kind};
+use crate::model::{Dataset, Question, Slice, Trend, Window};
+use crate::plan::Planned;
+use crate::report::{Failure, Outcome, Severity, UnitReport};
+use crate::table::{self, FORMAT_VERSION, Footer};
+
+/// What came of a unit.
+pub(super) struct Finished {
+    pub outcome: Outcome,
+    /// Whether the stream's other units would fail the same way.
+    pub stops_stream: bool,
+    pub missing: u64,
+    pub restated: u64,
+}
+
+impl Finished {
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { outcome: Outcome::Failed(failure), stops_stream: false, missing: 0, restated: 0 }
+    }
+}
+
+/// The end of a unit before its time.
+enum Stop {
+    /// The run is being stopped.
+    Open,
+    Failed(Failure),
+    /// Failed for a reason that the stream's other units share.
+    StreamFailed(Failure),
+}
+
+impl From<lake::Error> for Stop {
+    fn from(error: lake::Error) -> Self {
+        Self::Failed(lake_failure(&error))
+    }
+}
+
+pub(super) async fn export_unit(context: &Context, client: &Client, stream: &Stream, planned: &Planned) -> Finished {
+    let unfinished = |outcome, stops_stream| Finished { outcome, stops_stream, missing: 0, restated: 0 };
+    match attempt(context, client, stream, planned).await {
+        Ok(finished) => finished,
+        Err(Stop::Open) => unfinished(Outcome::Open, false),
+        Err(Stop::Failed(failure)) => unfinished(Outcome::Failed(failure), false),
+        Err(Stop::StreamFailed(failure)) => unfinished(Outcome::Failed(failure), true),
+    }
+}
+
+async fn attempt(context: &Context, client: &Client, stream: &Stream, planned: &Planned) -> Result<Finished, Stop> {
+    if context.stop.is_cancelled() {
+        return Err(Stop::Open);
+    }
+    // What is there is read before anything is asked: whatever the answer then replaces is older
+    // than the answer, and a commit by anyone else in between is noticed.
+    let mut priors = Vec::new();
+    for partition in planned.unit.partitions() {
+        priors.push((partition.dataset, settle::read_prior(&context.lake, lake::key(&partition)).await?));
+    }
+    let window = widened(planned.window, &priors);
+    let answers = tokio::select! {
+        () = context.stop.cancelled() => return Err(Stop::Open),
+        answers = fetch(context, client, stream, planned, window) => answers?,
+    };
+    let Answers { trends, asked_at, missing } = answers;
+    let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
+    // The clock may have stepped back since the prior was written; the answer is newer all the same.
+    let fetched_at = latest_prior.map_or(asked_at, |prior| prior.max(asked_at));
+    let mut finished = Finished { outcome: Outcome::Unchanged, stops_stream: false, missing, restated: 0 };
+    let mut built = Vec::new();
+    for (dataset, prior) in priors {
+        let batch = table::batch(dataset, stream, window, &trends, fetched_at);
+        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
+        let Changes { restated, vanished } = changes;
+        finished.restated += restated;
+        built.push((dataset, prior, batch, vanished));
+    }
+    if planned.state != crate::plan::State::Forced && built.iter().any(|(.., vanished)| *vanished) {
+        return suspect(context, planned, &built, stream, window, fetched_at).await;
+    }
+    for (dataset, prior, batch, _) in built {
+        let footer = footer(stream, window, &batch, fetched_at);
+        let key = settle::key(planned, dataset);
+        match settle::settle(&context.lake, &key, dataset, &batch, &footer, prior).await? {
+            Settled::Unchanged => {}
+            Settled::Superseded => {
+                if finished.outcome == Outcome::Unchanged {
+                    finished.outcome = Outcome::Superseded;
+                }
+            }
+            Settled::Written { bytes: size } => {
+                finished.outcome = match finished.outcome {
+                    Outcome::Committed { mut written, rows, bytes } => {
+                        written.push(key);
+                        Outcome::Committed { written, rows: rows + batch.num_rows() as u64, bytes: bytes + size }
+                    }
+                    _ => Outcome::Committed { written: vec![key], rows: batch.num_rows() as u64, bytes: size },
+                };
+            }
+        }
+    }
+    Ok(finished)
+}
+
+/// The window, from the first day that the lake already holds of it: a later first date in the
+/// configuration does not take rows away.
+fn widened(window: Window, priors: &[(Dataset, Prior)]) -> Window {
+    let starts = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.start));
+    Window { start: starts.min().map_or(window.start, |s| s.clamp(window.month.first_day(), window.start)), ..window }
+}
+
+fn footer(stream: &Stream, window: Window, batch: &arrow::array::RecordBatch, fetched_at: DateTime<Utc>) -> Footer {
+    let settled = crate::model::settled_at(window.month.last_day(), stream.zone, stream.settle_days);
+    Footer {
+        format_version: FORMAT_VERSION,
+        fingerprint: stream.fingerprint(),
+        start: window.start,
+        end: window.end,
+        settle_days: stream.settle_days,
+        is_final: window.end == window.month.last_day() && settled <= fetched_at,
+        content_hash: table::content_hash(batch),
+        fetched_at,
+    }
+}
+
+struct Answers {
+    trends: Vec<(Slice, Trend)>,
+    asked_at: DateTime<Utc>,
+    missing: u64,
+}
+
+/// Asks for every slice of the unit.
+async fn fetch(
+    context: &Context,
+    client: &Client,
+    stream: &Stream,
+    planned: &Planned,
+    window: Window,
+) -> Result<Answers, Stop> {
+    let mut trends = Vec::with_capacity(stream.slices.len());
+    let mut asked_at = None;
+    let mut missing = 0;
+    for slice in &stream.slices {
+        let question = Question {
+            stream: stream.id.clone(),
+            grain: planned.unit.grain,
+            slice: slice.clone(),
+            zone: stream.zone,
+            window,
+        };
+        let answer = client.fetch(&question).await.map_err(|error| api_stop(&error))?;
+        warn_of(&context.warnings, &question, &answer);
+        missing += u64::from(answer.trend.missing);
+        // The unit is as old as its oldest answer.
+        asked_at = Some(asked_at.map_or(answer.asked_at, |t: DateTime<Utc>| t.min(answer.asked_at)));
+        trends.push((slice.clone(), answer.trend));
+    }
+    Ok(Answers { trends, asked_at: asked_at.expect("a stream has at least one slice"), missing })
+}
+
+fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
+    let Question { stream, grain, window, .. } = question;
+    for path in &answer.drift {
+        warnings.add(format!("the API's answers have a key that this version does not know: `{path}`"));
+    }
+    if answer.trend.missing > 0 {
+        let what = match grain {
+            crate::model::Grain::Daily => "day(s)",
+            crate::model::Grain::Hourly => "hour(s)",
+        };
+        let count = answer.trend.missing;
+        warnings.add(format!("{stream} {grain} {}: the API left out {count} elapsed {what}; their figures are null", window.month));
+    }
+    if answer.in_pieces {
+        warnings.add(format!("{stream}: the API takes no whole month at once; the months' summaries have no figures, since users do not add up"));
+    }
+    if let Some(skew) = answer.skew.map(|s| s.num_seconds()).filter(|s| s.abs() >= 30) {
+        // In minutes, so that one skew is one warning.
+        warnings.add(format!("the API's clock is {} min away from this machine's: set the time, tokens depend on it", skew / 60));
+    }
+}
+
+/// Parks an answer that has lost users which settled days had. What is in the lake stays.
+async fn suspect(
+    context: &Context,
+    planned: &Planned,
+    built: &[(Dataset, Prior, arrow::array::RecordBatch, bool)],
+    stream: &Stream,
+    window: Window,
+    fetched_at: DateTime<Utc>,
+) -> Result<Finished, Stop> {
+    for (dataset, _, batch, _) in built {
+        let bytes = table::encode(*dataset, batch, &footer(stream, window, batch, fetched_at));
+        context.lake.put_internal(&format!("{SUSPECT}/{}", settle::key(planned, *dataset)), bytes).await?;
+    }
+    Err(Stop::Failed(Failure {
+        class: "suspect".into(),
+        severity: Severity::Data,
+        message: "all figures are zero where settled days held users; the answer is parked and the lake is as it was".into(),
+        hint: Some("if the zeros are right (such as past the retention), fetch it with `backfill --force`".into()),
+    }))
+}
+
+fn api_stop(error: &kore::Error) -> Stop {
+    let severity = match error.class() {
+        Class::Network | Class::Timeout | Class::Truncated | Class::Tls | Class::Server | Class::RateLimited => {
+            Severity::PassingApi
+        }
+        Class::Credentials => Severity::Permission,
+        Class::Refused | Class::Redirect | Class::TooLarge | Class::Contract => Severity::Data,
+    };
+    let failure = Failure {
+        class: error.class().as_str().into(),
+        severity,
+        message: error.to_string(),
+        hint: error.hint(),
+    };
+    if error.stops_stream() { Stop::StreamFailed(failure) } else { Stop::Failed(failure) }
+}
+
+/// A stream whose tokens cannot be made fails as a whole.
+pub(super) fn signer_failure(error: &SignerError) -> Failure {
+    Failure { class: "credentials".into(), severity: Severity::Permission, message: error.to_string(), hint: None }
+}
+
+fn lake_failure(error: &lake::Error) -> Failure {
+    let (class, severity) = match error.kind() {
+        Kind::Storage | Kind::Locked => ("storage", Severity::PassingStorage),
+        Kind::Permission => ("storage_permission", Severity::Permission),
+        Kind::Foreign => ("integrity", Severity::Integrity),
+        Kind::Settings => ("config", Severity::Config),
+    };
+    Failure { class: class.into(), severity, message: error.to_string(), hint: error.hint().map(Into::into) }
+}
+
+/// The report of a unit with this outcome.
+pub(super) fn report(stream: &Stream, planned: &Planned, outcome: Outcome) -> UnitReport {
+    UnitReport {
+        stream: stream.id.to_string(),
+        stream_name: stream.name.clone(),
+        grain: planned.unit.grain.to_string(),
+        month: planned.unit.month.to_string(),
+        reason: planned.state.as_str().into(),
+        outcome,
+        missing: 0,
+        restated: 0,
+    }
+}
+
+/// One line for a finished unit, one event for a failed one.
+pub(super) fn log(report: &UnitReport) {
+    let UnitReport { stream, grain, month, reason, outcome, restated, .. } = report;
+    match outcome {
+        Outcome::Committed { rows, bytes, .. } => {
+            info!(%stream, %grain, %month, %reason, rows, bytes, restated, "committed");
+        }
+        Outcome::Unchanged => info!(%stream, %grain, %month, %reason, "unchanged"),
+        Outcome::Superseded => info!(%stream, %grain, %month, %reason, "another run committed a newer answer"),
+        Outcome::Failed(failure) => {
+            warn!(%stream, %grain, %month, class = %failure.class, "failed: {}", failure.message);
+        }
+        Outcome::Open => info!(%stream, %grain, %month, "left open"),
+    }
+}
