@@ -1,7 +1,9 @@
 #![doc = "placeholder"]
 pub mod chance;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod export;
 pub mod kore;
 pub mod lake;
 pub mod model;

@@ -1,0 +1,185 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::simulator::FaultRule;
+
+/// Exports the user-engagement trends of Kore.ai apps to partitioned Parquet, and keeps them right.
+#[derive(Debug, Parser)]
+#[command(name = "trendlake", version, max_term_width = 100, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// The configuration file.
+    #[arg(long, short, global = true, value_name = "FILE", env = "TRENDLAKE_CONFIG", default_value = "trendlake.toml")]
+    pub config: PathBuf,
+    /// Use this lake instead of the configured one.
+    #[arg(long, global = true, value_name = "URL")]
+    pub lake: Option<String>,
+    /// Ask this server instead of the configured ones, such as a simulator.
+    #[arg(long, global = true, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// How the log on stderr is written.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write a commented starter configuration.
+    Init(Init),
+    /// Check the configuration and report every problem in it.
+    Validate,
+    /// Try everything a run needs: tokens, one day per stream, the clock, the lake.
+    Doctor(Selection),
+    /// Show what a run would do: units with reasons, requests, and the least time they take.
+    Plan(Plan),
+    /// Bring the lake up to date, then exit.
+    Run(Run),
+    /// Fetch a range of months, also before a stream's first date.
+    Backfill(Backfill),
+    /// Show what the lake holds: a calendar per stream.
+    Status(Selection),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+    /// Serve a stand-in of the API, to try things without credentials.
+    Simulate(Simulate),
+    /// See it work: export a year of three made-up streams into `./trendlake-demo`.
+    Demo(Demo),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// Where to write it.
+    #[arg(default_value = "trendlake.toml")]
+    pub path: PathBuf,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Selection {
+    /// Only this stream, by name or id. Can be given several times.
+    #[arg(long = "stream", short, value_name = "NAME")]
+    pub streams: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Plan a backfill from this month on.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub from: Option<String>,
+    /// Plan a backfill up to this month, inclusive.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub to: Option<String>,
+    /// Plan to fetch final months again.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Backfill {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The first month, as `YYYY-MM`; a date stands for its month.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub from: String,
+    /// The last month, inclusive. Without it, the current one.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub to: Option<String>,
+    /// Fetch months again that are final.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Simulate {
+    /// The port to listen on, on the loopback address; 0 takes a free one.
+    #[arg(long, default_value_t = 8787)]
+    pub port: u16,
+    /// Make up this many streams and write a configuration for them to the folder `--write`.
+    /// Without it, the streams of the configuration are served.
+    #[arg(long, value_name = "N", requires = "write")]
+    pub streams: Option<usize>,
+    /// Where to write the configuration of made-up streams.
+    #[arg(long, value_name = "FOLDER", requires = "streams")]
+    pub write: Option<PathBuf>,
+    /// Answer as fast as possible: no rate limits.
+    #[arg(long)]
+    pub no_limits: bool,
+    /// Wait this many milliseconds before each answer.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency_ms: u64,
+    /// For how many days a day's figures still grow.
+    #[arg(long, value_name = "DAYS", default_value_t = 2)]
+    pub restate_days: u16,
+    /// Do something wrong: `name[@stream][:rate=0.1][:first=3]`. Can be given several times;
+    /// `--fault help` lists the names.
+    #[arg(long = "fault", value_name = "RULE", value_parser = fault)]
+    pub faults: Vec<FaultRule>,
+}
+
+fn fault(text: &str) -> Result<FaultRule, String> {
+    if text == "help" {
+        let lines: Vec<_> =
+            crate::simulator::Fault::ALL.iter().map(|f| format!("  {:<24} {}", f.name(), f.about())).collect();
+        return Err(format!("the faults are\n{}", lines.join("\n")));
+    }
+    text.parse().map_err(|e: crate::simulator::InvalidFaultRule| e.to_string())
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Where to put the demo's configuration and lake.
+    #[arg(default_value = "trendlake-demo")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}

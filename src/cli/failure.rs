@@ -1,0 +1,79 @@
+//! A command that could not do its work: what happened, why, and what to do next.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::config::Problems;
+use crate::export;
+use crate::lake::{self, Kind};
+use crate::report::exit;
+
+/// Why a command failed.
+#[derive(Debug, Serialize)]
+pub(super) struct Failure {
+    pub exit_code: u8,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit_code: exit::USAGE, message: message.into(), hint: Some(hint.into()) }
+    }
+
+    pub(super) fn bug(message: impl Into<String>) -> Self {
+        Self { exit_code: exit::BUG, message: message.into(), hint: None }
+    }
+
+    pub(super) fn config(problems: &Problems) -> Self {
+        Self { exit_code: exit::CONFIG, message: super::text::plain_lines(&problems.to_string()), hint: None }
+    }
+
+    /// A setting that turned out unusable when it was used.
+    pub(super) fn setting(message: impl Into<String>) -> Self {
+        Self { exit_code: exit::CONFIG, message: message.into(), hint: None }
+    }
+
+    pub(super) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot {what} `{}`: {error}", path.display());
+        Self { exit_code: exit::STORAGE, message, hint: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<lake::Error> for Failure {
+    fn from(error: lake::Error) -> Self {
+        let exit_code = match error.kind() {
+            Kind::Storage => exit::STORAGE,
+            Kind::Permission => exit::PERMISSION,
+            Kind::Locked => exit::LOCKED,
+            Kind::Foreign => exit::INTEGRITY,
+            Kind::Settings => exit::CONFIG,
+        };
+        Self { exit_code, message: error.to_string(), hint: error.hint().map(Into::into) }
+    }
+}
+
+impl From<export::Error> for Failure {
+    fn from(error: export::Error) -> Self {
+        match error {
+            export::Error::Lake(error) => error.into(),
+            export::Error::NewerFormat { .. } => Self {
+                exit_code: exit::CONFIG,
+                message: error.to_string(),
+                hint: Some("upgrade this trendlake".into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The command line: arguments in, text or JSON out, an exit code at the end.
+//!
+//! Results go to stdout, everything else to stderr. `main` of the binary calls [`main`] and does
+//! nothing else.
+
+mod args;
+mod backfill_range;
+mod calendar;
+mod completions;
+mod demo;
+mod doctor;
+mod failure;
+mod init;
+mod logging;
+mod plan;
+mod printer;
+mod progress;
+mod rehearsal;
+mod run;
+mod signals;
+mod simulate;
+mod status;
+mod text;
+mod validate;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{Settings, Sources, Stream};
+use args::{Args, Command, Common};
+use failure::Failure;
+use printer::Printer;
+
+/// Carries out one command line, the program's name first, and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are results, the rest is misuse; clap knows which is which.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(crate::report::exit::USAGE);
+        }
+    };
+    let printer = Printer::new(args.common.output);
+    let result = match args.command {
+        Command::Init(command) => init::init(&command, &printer),
+        Command::Validate => validate::validate(&args.common, &printer),
+        Command::Schema => {
+            printer.json(&crate::config::schema());
+            Ok(crate::report::exit::OK)
+        }
+        Command::Completions(command) => completions::completions(&command, &printer),
+        command => asynchronous(command, &args.common, &printer),
+    };
+    result.unwrap_or_else(|failure| {
+        printer.failure(&failure);
+        failure.exit_code
+    })
+}
+
+/// Commands that talk to the API or the lake.
+fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<u8, Failure> {
+    logging::start(common);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::bug(format!("the runtime cannot start: {e}")))?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Doctor(selection) => doctor::doctor(common, &selection, printer).await,
+            Command::Plan(command) => plan::plan(common, &command, printer).await,
+            Command::Run(command) => run::run(common, &command, printer).await,
+            Command::Backfill(command) => run::backfill(common, &command, printer).await,
+            Command::Status(selection) => status::status(common, &selection, printer).await,
+            Command::Simulate(command) => simulate::simulate(common, command, printer).await,
+            Command::Demo(command) => demo::demo(&command, printer).await,
+            Command::Init(_) | Command::Validate | Command::Schema | Command::Completions(_) => {
+                unreachable!("handled without a runtime")
+            }
+        }
+    });
+    // Whatever still runs after a second signal is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// What most commands begin with.
+struct Setup {
+    settings: Arc<Settings>,
+    clock: Clock,
+    chance: Chance,
+}
+
+impl Setup {
+    fn load(common: &Common) -> Result<Self, Failure> {
+        let sources = Sources {
+            file: common.config.clone(),
+            lake: common.lake.clone(),
+            base_url: common.base_url.clone(),
+        };
+        let settings = Settings::load(&sources).map_err(|problems| Failure::config(&problems))?;
+        Ok(Self { settings: Arc::new(settings), clock: Clock::system(), chance: Chance::from_os() })
+    }
+
+    /// The streams with these names or ids; all of them where none is named.
+    fn streams(&self, wanted: &[String]) -> Result<Vec<Stream>, Failure> {
+        let streams = &self.settings.streams;
+        let known = |w: &str| streams.iter().any(|s| s.name == w || s.id.as_str() == w);
+        if let Some(unknown) = wanted.iter().find(|w| !known(w)) {
+            let names: Vec<_> = streams.iter().take(20).map(|s| format!("`{}`", s.name)).collect();
+            return Err(Failure::usage(
+                format!("there is no stream `{unknown}`"),
+                format!("the configuration has {}", names.join(", ")),
+            ));
+        }
+        let is_wanted = |s: &&Stream| wanted.is_empty() || wanted.iter().any(|w| s.name == *w || s.id.as_str() == w);
+        Ok(streams.iter().filter(is_wanted).cloned().collect())
+    }
+}

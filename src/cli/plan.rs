@@ -1,0 +1,173 @@
+//! `trendlake plan`: what a run would do, and what it costs, before it is spent.
+
+use std::collections::BinaryHeap;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::args::{Common, Plan};
+use super::failure::Failure;
+use super::printer::Printer;
+use super::{Setup, backfill_range, text};
+use crate::export::{self, StreamOverview};
+use crate::lake::Lake;
+use crate::plan::{Planned, State, least_time, requests};
+use crate::report::exit;
+
+#[derive(Serialize)]
+struct PlanResult {
+    streams: Vec<StreamPlan>,
+    requests: u64,
+    units: usize,
+    least_secs: u64,
+    foreign: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct StreamPlan {
+    stream: String,
+    name: String,
+    requests: u64,
+    least_secs: u64,
+    r#final: usize,
+    units: Vec<UnitPlan>,
+}
+
+#[derive(Serialize)]
+struct UnitPlan {
+    grain: String,
+    month: String,
+    start: String,
+    end: String,
+    reason: String,
+    requests: usize,
+}
+
+pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> Result<u8, Failure> {
+    let scope = backfill_range::scope(command.from.as_deref(), command.to.as_deref(), command.force)?;
+    let setup = Setup::load(common)?;
+    let streams = setup.streams(&command.selection.streams)?;
+    let lake = Lake::open(&setup.settings.lake)?;
+    let overview = export::overview(&lake, &setup.settings, &streams, &scope, setup.clock.now()).await?;
+    let plans: Vec<_> = overview.streams.iter().map(stream_plan).collect();
+    let result = PlanResult {
+        requests: plans.iter().map(|p| p.requests).sum(),
+        units: plans.iter().map(|p| p.units.len()).sum(),
+        least_secs: in_parallel(plans.iter().map(|p| p.least_secs), setup.settings.concurrency.streams),
+        streams: plans,
+        foreign: overview.foreign,
+    };
+    printer.result(&result, || render(&result));
+    Ok(exit::OK)
+}
+
+fn stream_plan(overview: &StreamOverview) -> StreamPlan {
+    let StreamOverview { stream, units } = overview;
+    let requests = requests(stream, units);
+    let due = |p: &&Planned| p.state != State::Final;
+    let unit = |p: &Planned| UnitPlan {
+        grain: p.unit.grain.to_string(),
+        month: p.unit.month.to_string(),
+        start: p.window.start.to_string(),
+        end: p.window.end.to_string(),
+        reason: p.state.as_str().into(),
+        requests: stream.slices.len(),
+    };
+    StreamPlan {
+        stream: stream.id.to_string(),
+        name: stream.name.clone(),
+        requests,
+        least_secs: least_time(requests, &stream.rate_limits).as_secs(),
+        r#final: units.iter().filter(|p| p.state == State::Final).count(),
+        units: units.iter().filter(due).map(unit).collect(),
+    }
+}
+
+/// The least time for all streams when so many go on at once, each next one as one ends.
+fn in_parallel(times: impl Iterator<Item = u64>, at_once: usize) -> u64 {
+    let mut ends = BinaryHeap::new();
+    for time in times {
+        let begin = if ends.len() < at_once { 0 } else { ends.pop().map_or(0, |Reverse(end)| end) };
+        ends.push(Reverse(begin + time));
+    }
+    ends.into_iter().map(|Reverse(end)| end).max().unwrap_or(0)
+}
+
+fn render(result: &PlanResult) -> String {
+    let mut lines = Vec::new();
+    for stream in &result.streams {
+        let name = text::plain(&stream.name);
+        if stream.units.is_empty() {
+            lines.push(format!("{name} ({}): nothing to fetch, {} final", stream.stream, stream.r#final));
+            continue;
+        }
+        lines.push(format!(
+            "{name} ({}): {}, {} final, {}{}",
+            stream.stream,
+            text::count(stream.units.len() as u64, "unit"),
+            stream.r#final,
+            text::count(stream.requests, "request"),
+            at_least(stream.least_secs)
+        ));
+        lines.extend(spans(&stream.units));
+    }
+    lines.extend(result.foreign.iter().map(|key| format!("not ours, left alone: {}", text::plain(key))));
+    lines.push(format!(
+        "in all: {}, {}{}",
+        text::count(result.units as u64, "unit"),
+        text::count(result.requests, "request"),
+        at_least(result.least_secs)
+    ));
+    lines.join("\n")
+}
+
+fn at_least(secs: u64) -> String {
+    if secs == 0 {
+        return String::new();
+    }
+    format!(", at least {} under the rate limit", text::duration(Duration::from_secs(secs)))
+}
+
+/// The units in their order, neighbours of one grain and reason in one line.
+fn spans(units: &[UnitPlan]) -> Vec<String> {
+    let mut spans: Vec<(&UnitPlan, &UnitPlan, usize)> = Vec::new();
+    let mut by_grain: Vec<&UnitPlan> = units.iter().collect();
+    by_grain.sort_by_key(|u| u.grain.clone());
+    for unit in by_grain {
+        match spans.last_mut() {
+            // Newest first: the span grows towards older months, and ends where one is final.
+            Some((first, last, count))
+                if first.grain == unit.grain && first.reason == unit.reason && follows(&unit.month, &last.month) =>
+            {
+                (*last, *count) = (unit, *count + 1);
+            }
+            _ => spans.push((unit, unit, 1)),
+        }
+    }
+    let line = |(newest, oldest, count): (&UnitPlan, &UnitPlan, usize)| match count {
+        1 => format!("  {:<7} {:<21} {:<12} {} to {}", newest.grain, newest.month, newest.reason, newest.start, newest.end),
+        _ => {
+            let months = format!("{} to {}", oldest.month, newest.month);
+            format!("  {:<7} {months:<21} {:<12} {count} months", newest.grain, newest.reason)
+        }
+    };
+    spans.into_iter().map(line).collect()
+}
+
+/// Whether `older` is the month right before `newer`.
+fn follows(older: &str, newer: &str) -> bool {
+    older.parse::<crate::model::Month>().is_ok_and(|m| m.next().to_string() == newer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_time_when_streams_take_turns() {
+        assert_eq!(in_parallel([60, 60, 60].into_iter(), 8), 60);
+        assert_eq!(in_parallel([60, 30, 40].into_iter(), 2), 70);
+        assert_eq!(in_parallel(std::iter::empty(), 2), 0);
+    }
+}

@@ -1,0 +1,138 @@
+//! `trendlake run` and `trendlake backfill`.
+
+use std::sync::Arc;
+
+use super::args::{Backfill, Common, Run};
+use super::backfill_range;
+use super::failure::Failure;
+use super::printer::Printer;
+use super::progress::{self, Progress};
+use super::signals::Stop;
+use super::{Setup, text};
+use crate::config::Stream;
+use crate::export::{self, Context, Overview, Warnings};
+use crate::kore::{Traffic, http_client};
+use crate::lake::Lake;
+use crate::plan::{Scope, State};
+use crate::report::{Outcome, Report, UnitReport};
+
+pub(super) async fn run(common: &Common, command: &Run, printer: &Printer) -> Result<u8, Failure> {
+    let setup = Setup::load(common)?;
+    let streams = setup.streams(&command.selection.streams)?;
+    reconcile_and_print(common, &setup, &streams, &Scope::default(), printer).await
+}
+
+pub(super) async fn backfill(common: &Common, command: &Backfill, printer: &Printer) -> Result<u8, Failure> {
+    let scope = backfill_range::scope(Some(&command.from), command.to.as_deref(), command.force)?;
+    let setup = Setup::load(common)?;
+    let streams = setup.streams(&command.selection.streams)?;
+    reconcile_and_print(common, &setup, &streams, &scope, printer).await
+}
+
+async fn reconcile_and_print(
+    common: &Common,
+    setup: &Setup,
+    streams: &[Stream],
+    scope: &Scope,
+    printer: &Printer,
+) -> Result<u8, Failure> {
+    let report = reconcile(setup, streams, scope, progress::is_shown(common)).await?;
+    printer.result(&report, || summary(&report));
+    for line in open_lines(&report) {
+        printer.note(&line);
+    }
+    Ok(report.exit_code)
+}
+
+/// Locks the lake and runs once.
+pub(super) async fn reconcile(setup: &Setup, streams: &[Stream], scope: &Scope, shown: bool) -> Result<Report, Failure> {
+    let stop = Stop::default();
+    let traffic = Arc::new(Traffic::default());
+    let progress = Arc::new(Progress::new(traffic.clone(), shown));
+    let work = async {
+        let mut lake = Lake::open(&setup.settings.lake)?;
+        let _lock = lake.lock().await?;
+        let context = Context {
+            http: http_client(&setup.settings.http).map_err(Failure::setting)?,
+            settings: setup.settings.clone(),
+            lake,
+            clock: setup.clock.clone(),
+            chance: setup.chance.clone(),
+            traffic,
+            observer: progress.clone(),
+            stop: stop.token.clone(),
+            warnings: Warnings::default(),
+        };
+        let begin = |overview: &Overview| {
+            let units = overview.streams.iter().flat_map(|s| &s.units);
+            progress.begin(units.filter(|u| u.state != State::Final).count() as u64);
+        };
+        Ok(export::run(&context, streams, scope, begin, || stop.code()).await?)
+    };
+    let result = stop.guard(work).await;
+    progress.end();
+    result
+}
+
+/// A run in a few lines.
+pub(super) fn summary(report: &Report) -> String {
+    let t = &report.totals;
+    let took = (report.ended_at - report.started_at).to_std().unwrap_or_default();
+    if t.planned == 0 {
+        return "everything is final: nothing to fetch".into();
+    }
+    let mut parts = vec![format!("{} committed", text::number(t.committed))];
+    let more = [(t.unchanged, "unchanged"), (t.failed, "failed"), (t.open, "left open")];
+    parts.extend(more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", text::number(*n))));
+    let mut lines = vec![
+        format!("{}: {} in {}", text::count(t.planned, "unit"), parts.join(", "), text::duration(took)),
+        format!(
+            "{}, {} written as {} ({})",
+            text::count(t.requests, "request"),
+            text::count(t.rows, "row"),
+            text::count(t.puts, "object"),
+            text::bytes(t.bytes)
+        ),
+    ];
+    let oddities = [
+        (t.retries, "repeated request"),
+        (t.restated, "restated figure"),
+        (t.missing, "day or hour without figures"),
+    ];
+    lines.extend(oddities.iter().filter(|(n, _)| *n > 0).map(|(n, what)| text::count(*n, what)));
+    if t.rate_wait_ms >= 1000 {
+        let waited = std::time::Duration::from_millis(t.rate_wait_ms);
+        lines.push(format!("{} of waiting for rate limits, over all streams", text::duration(waited)));
+    }
+    lines.extend(report.warnings.iter().take(10).map(|w| format!("warning: {}", text::plain(w))));
+    if report.warnings.len() > 10 {
+        lines.push(format!("and {} more, in the run report", text::count(report.warnings.len() as u64 - 10, "warning")));
+    }
+    lines.join("\n")
+}
+
+/// The open units, those with the same reason in one line; the exit code in the last.
+fn open_lines(report: &Report) -> Vec<String> {
+    let mut groups: Vec<(String, Option<&str>, Vec<&UnitReport>)> = Vec::new();
+    for unit in report.open_units() {
+        let (why, hint) = match &unit.outcome {
+            Outcome::Failed(failure) => (format!("{}: {}", failure.class, failure.message), failure.hint.as_deref()),
+            _ => ("not reached before the run was stopped".to_owned(), None),
+        };
+        match groups.iter_mut().find(|(w, _, units)| *w == why && units[0].stream == unit.stream) {
+            Some((.., units)) => units.push(unit),
+            None => groups.push((why, hint, vec![unit])),
+        }
+    }
+    let mut lines = Vec::new();
+    for (why, hint, units) in &groups {
+        let stream = text::plain(&units[0].stream_name);
+        let names: Vec<_> = units.iter().map(|u| format!("{} {}", u.grain, u.month)).collect();
+        lines.push(format!("open: {stream}: {}: {}", names.join(", "), text::plain(why)));
+        lines.extend(hint.map(|hint| format!("  hint: {hint}")));
+    }
+    if !lines.is_empty() {
+        lines.push(format!("exit code {}; the run report is _trendlake/runs/{}.json", report.exit_code, report.run_id));
+    }
+    lines
+}
