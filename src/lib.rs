@@ -1,4 +1,47 @@
-#![doc = "placeholder"]
+//! trendlake copies the user-engagement trends of Kore.ai apps ("streams") into a data lake of
+//! partitioned Parquet, and keeps the copy right.
+//!
+//! # The idea
+//! The API answers one question per request: stream, grain, filters, range of dates. An answer is an
+//! aggregate, and past answers change for days. So a partition of the lake is a pure function of a
+//! small set of answers, and a run is a reconciliation, as `make` does it: the partitions that the
+//! configuration and the calendar ask for, minus those that the lake holds for good. There is no
+//! cursor and no database: retry, re-run, backfill and recovery are one and the same operation.
+//!
+//! # The flow
+//! ```text
+//! text -> Settings -> Plan [Unit] -> answers -> Trend -> RecordBatch -> Parquet -> Outcome -> Report
+//!  config  config      plan          kore       kore      table         table,     export     report
+//!                                                                       lake
+//! ```
+//!
+//! # The layers, lowest first
+//! A module names only modules before it; `kore`, `table` and `lake` do not name one another and meet
+//! in `export` alone. A test reads the `use` lines and proves it.
+//!
+//! 1. [`clock`], [`chance`], [`secret`]: time, chance and secrets as values
+//! 2. [`model`]: the words of the domain, without IO
+//! 3. [`config`]: from a person's text to checked settings, every problem at once
+//! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
+//! 5. [`kore`], [`table`], [`lake`]: the source, the columns, the store
+//! 6. [`export`]: carries out a plan
+//! 7. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
+//! 8. [`cli`]: the command line
+//!
+//! # What always holds
+//! 1. Every (stream, slice, date, hour) stands exactly once in the lake, and equals the newest
+//!    accepted answer, after any sequence of runs, crashes and retries.
+//! 2. A reader never sees half a partition: an object is replaced whole, in one atomic step.
+//! 3. A partition is fetched again until it is final, and never after.
+//! 4. A run whose answers are what the lake holds writes no data.
+//! 5. No more than the allowed requests leave in any rolling span of time, retries included.
+//! 6. A bad or doubtful answer never replaces a good partition.
+//! 7. One failing stream never holds up another.
+//! 8. No secret and no token reaches a log, an error or the lake.
+//!
+//! What is absent on purpose: a state file, a scheduler's memory, deletes of data, and any addition
+//! of unique users.
+
 pub mod chance;
 pub mod cli;
 pub mod clock;

@@ -123,7 +123,8 @@ pub fn survey(stream: &Stream, inventory: &Inventory, scope: &Scope, now: DateTi
     for window in stream_windows(stream, scope, now) {
         for &grain in &stream.grains {
             let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
-            let states = unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
+            let states =
+                unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
             // A unit is as good as the worst of its partitions.
             let state = states.max().unwrap_or(State::Missing);
             let state = if scope.force { State::Forced } else { state };
@@ -163,7 +164,13 @@ fn state(
 ///
 /// `verified` says that the stream's footers have all been held against these settings before.
 #[must_use]
-pub fn needs_footer(stream: &Stream, month: Month, written_at: DateTime<Utc>, verified: bool, now: DateTime<Utc>) -> bool {
+pub fn needs_footer(
+    stream: &Stream,
+    month: Month,
+    written_at: DateTime<Utc>,
+    verified: bool,
+    now: DateTime<Utc>,
+) -> bool {
     let settled = settled_at(month.last_day(), stream.zone, stream.settle_days);
     if now < settled {
         // Provisional whatever the footer says.

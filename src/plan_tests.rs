@@ -49,7 +49,8 @@ fn states(inventory: &Inventory, scope: &Scope, now: &str) -> Vec<(String, Grain
 #[test]
 fn an_empty_lake_misses_everything_newest_first() {
     let units = survey(&stream(), &Inventory::new(), &Scope::default(), at("2026-03-10T12:00:00Z"));
-    let windows: Vec<_> = units.iter().map(|p| (p.window.start.to_string(), p.window.end.to_string())).collect();
+    let windows: Vec<_> =
+        units.iter().map(|p| (p.window.start.to_string(), p.window.end.to_string())).collect();
     assert_eq!(windows[0], ("2026-03-01".into(), "2026-03-10".into()));
     assert_eq!(windows[5], ("2026-01-15".into(), "2026-01-31".into()));
     assert!(units.iter().all(|p| p.state == State::Missing));
@@ -85,13 +86,29 @@ fn a_unit_is_as_good_as_its_worst_partition() {
 
 #[test]
 fn what_was_asked_differently_is_stale() {
-    let Presence::Known { fetched_at, fingerprint, start, .. } = known("2026-02-20T00:00:00Z") else { panic!() };
+    let Presence::Known { fetched_at, fingerprint, start, .. } = known("2026-02-20T00:00:00Z") else {
+        panic!()
+    };
     let cases = [
         (Presence::Known { fetched_at, fingerprint: "other".into(), start, old_format: false }, State::Stale),
-        (Presence::Known { fetched_at, fingerprint: fingerprint.clone(), start, old_format: true }, State::Stale),
-        (Presence::Known { fetched_at, fingerprint: fingerprint.clone(), start: start + Days::new(1), old_format: false }, State::Stale),
+        (
+            Presence::Known { fetched_at, fingerprint: fingerprint.clone(), start, old_format: true },
+            State::Stale,
+        ),
+        (
+            Presence::Known {
+                fetched_at,
+                fingerprint: fingerprint.clone(),
+                start: start + Days::new(1),
+                old_format: false,
+            },
+            State::Stale,
+        ),
         // One that reaches further back is not cut.
-        (Presence::Known { fetched_at, fingerprint, start: start - Days::new(1), old_format: false }, State::Final),
+        (
+            Presence::Known { fetched_at, fingerprint, start: start - Days::new(1), old_format: false },
+            State::Final,
+        ),
     ];
     for (presence, expected) in cases {
         let inventory = Inventory::from([(partition(Dataset::Hourly, "2026-01"), presence)]);
@@ -102,7 +119,8 @@ fn what_was_asked_differently_is_stale() {
 
 #[test]
 fn scopes_widen_narrow_and_force() {
-    let scope = Scope { from: Some("2025-12".parse().unwrap()), to: Some("2026-01".parse().unwrap()), force: true };
+    let scope =
+        Scope { from: Some("2025-12".parse().unwrap()), to: Some("2026-01".parse().unwrap()), force: true };
     let units = survey(&stream(), &Inventory::new(), &scope, at("2026-03-10T00:00:00Z"));
     let starts: Vec<_> = units.iter().map(|p| p.window.start.to_string()).collect();
     assert_eq!(starts, ["2026-01-01", "2026-01-01", "2025-12-01", "2025-12-01"]);
@@ -144,6 +162,9 @@ fn the_least_time_of_both_windows() {
     let limit = |requests, secs| RateLimit { requests, per: Duration::from_secs(secs) };
     let vendor = [limit(60, 60), limit(1800, 3600)];
     let minutes = |n| least_time(n, &vendor).as_secs() / 60;
-    assert_eq!([minutes(0), minutes(60), minutes(61), minutes(1800), minutes(1801), minutes(1861)], [0, 0, 1, 29, 60, 61]);
+    assert_eq!(
+        [minutes(0), minutes(60), minutes(61), minutes(1800), minutes(1801), minutes(1861)],
+        [0, 0, 1, 29, 60, 61]
+    );
     assert_eq!(least_time(1000, &[]), Duration::ZERO);
 }

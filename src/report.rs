@@ -282,7 +282,11 @@ mod tests {
             exit_code: 0,
             totals: Totals::default(),
             warnings: vec![],
-            units: vec![unit(Outcome::Unchanged), failed(Severity::Data), unit(Outcome::Committed { written: vec!["k".into()], rows: 1, bytes: 2 })],
+            units: vec![
+                unit(Outcome::Unchanged),
+                failed(Severity::Data),
+                unit(Outcome::Committed { written: vec!["k".into()], rows: 1, bytes: 2 }),
+            ],
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);

@@ -20,7 +20,14 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
     /// The configuration file.
-    #[arg(long, short, global = true, value_name = "FILE", env = "TRENDLAKE_CONFIG", default_value = "trendlake.toml")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "TRENDLAKE_CONFIG",
+        default_value = "trendlake.toml"
+    )]
     pub config: PathBuf,
     /// Use this lake instead of the configured one.
     #[arg(long, global = true, value_name = "URL")]
@@ -164,8 +171,10 @@ pub(super) struct Simulate {
 
 fn fault(text: &str) -> Result<FaultRule, String> {
     if text == "help" {
-        let lines: Vec<_> =
-            crate::simulator::Fault::ALL.iter().map(|f| format!("  {:<24} {}", f.name(), f.about())).collect();
+        let lines: Vec<_> = crate::simulator::Fault::ALL
+            .iter()
+            .map(|f| format!("  {:<24} {}", f.name(), f.about()))
+            .collect();
         return Err(format!("the faults are\n{}", lines.join("\n")));
     }
     text.parse().map_err(|e: crate::simulator::InvalidFaultRule| e.to_string())

@@ -13,7 +13,10 @@ pub(super) fn scope(from: Option<&str>, to: Option<&str>, force: bool) -> Result
     if let (Some(from), Some(to)) = (from, to)
         && from > to
     {
-        return Err(Failure::usage(format!("`--from {from}` is after `--to {to}`"), "both ends are inclusive"));
+        return Err(Failure::usage(
+            format!("`--from {from}` is after `--to {to}`"),
+            "both ends are inclusive",
+        ));
     }
     Ok(Scope { from, to, force })
 }

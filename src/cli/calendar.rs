@@ -58,7 +58,8 @@ impl Sign {
 
 /// What the signs mean, those of `shown` only.
 pub(super) fn legend(shown: impl Fn(Sign) -> bool) -> String {
-    let entries = Sign::ALL.into_iter().filter(|s| shown(*s)).map(|s| format!("{} {}", s.glyph(), s.as_str()));
+    let entries =
+        Sign::ALL.into_iter().filter(|s| shown(*s)).map(|s| format!("{} {}", s.glyph(), s.as_str()));
     entries.collect::<Vec<_>>().join("   ")
 }
 

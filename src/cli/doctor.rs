@@ -87,7 +87,10 @@ async fn probe(setup: &Setup, stream: &Stream, http: reqwest::Client, subject: &
     let client = match Client::new(stream, http, max_body, retry, time, Arc::new(Traffic::default())) {
         Ok(client) => client,
         Err(error) => {
-            return Finding::bad(subject, Failure { exit_code: exit::PERMISSION, message: error.to_string(), hint: None });
+            return Finding::bad(
+                subject,
+                Failure { exit_code: exit::PERMISSION, message: error.to_string(), hint: None },
+            );
         }
     };
     let yesterday = local_now(setup.clock.now(), stream.zone).date() - Days::new(1);
@@ -106,7 +109,12 @@ async fn probe(setup: &Setup, stream: &Stream, http: reqwest::Client, subject: &
 }
 
 fn found(subject: &str, question: &Question, answer: &Answer, took: Duration) -> Finding {
-    let users = answer.trend.summary.counts.unique.map_or_else(|| "no figure".into(), |n| text::number(n.cast_unsigned()));
+    let users = answer
+        .trend
+        .summary
+        .counts
+        .unique
+        .map_or_else(|| "no figure".into(), |n| text::number(n.cast_unsigned()));
     let clock = answer.skew.map_or_else(
         || "the server does not tell the time".into(),
         |skew| match skew.num_seconds() {
@@ -176,7 +184,8 @@ async fn try_lake_steps(setup: &Setup) -> Result<Vec<String>, Failure> {
 fn render(findings: &[Finding]) -> String {
     let mut lines = Vec::new();
     for finding in findings {
-        let sign = if finding.ok { console::style("ok  ").green() } else { console::style("FAIL").red().bold() };
+        let sign =
+            if finding.ok { console::style("ok  ").green() } else { console::style("FAIL").red().bold() };
         lines.push(format!("{sign} {}: {}", text::plain(&finding.subject), text::plain(&finding.message)));
         lines.extend(finding.hint.iter().map(|hint| format!("       {hint}")));
     }

@@ -22,7 +22,10 @@ pub(super) fn init(command: &Init, printer: &Printer) -> Result<u8, Failure> {
     match written {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::usage(format!("`{}` is there already", path.display()), "`--force` replaces it"));
+            return Err(Failure::usage(
+                format!("`{}` is there already", path.display()),
+                "`--force` replaces it",
+            ));
         }
         Err(e) => return Err(Failure::io("write", path, &e)),
     }

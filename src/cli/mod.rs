@@ -117,7 +117,8 @@ impl Setup {
                 format!("the configuration has {}", names.join(", ")),
             ));
         }
-        let is_wanted = |s: &&Stream| wanted.is_empty() || wanted.iter().any(|w| s.name == *w || s.id.as_str() == w);
+        let is_wanted =
+            |s: &&Stream| wanted.is_empty() || wanted.iter().any(|w| s.name == *w || s.id.as_str() == w);
         Ok(streams.iter().filter(is_wanted).cloned().collect())
     }
 }

@@ -1,7 +1,7 @@
 //! `trendlake plan`: what a run would do, and what it costs, before it is spent.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -138,7 +138,9 @@ fn spans(units: &[UnitPlan]) -> Vec<String> {
         match spans.last_mut() {
             // Newest first: the span grows towards older months, and ends where one is final.
             Some((first, last, count))
-                if first.grain == unit.grain && first.reason == unit.reason && follows(&unit.month, &last.month) =>
+                if first.grain == unit.grain
+                    && first.reason == unit.reason
+                    && follows(&unit.month, &last.month) =>
             {
                 (*last, *count) = (unit, *count + 1);
             }
@@ -146,7 +148,10 @@ fn spans(units: &[UnitPlan]) -> Vec<String> {
         }
     }
     let line = |(newest, oldest, count): (&UnitPlan, &UnitPlan, usize)| match count {
-        1 => format!("  {:<7} {:<21} {:<12} {} to {}", newest.grain, newest.month, newest.reason, newest.start, newest.end),
+        1 => format!(
+            "  {:<7} {:<21} {:<12} {} to {}",
+            newest.grain, newest.month, newest.reason, newest.start, newest.end
+        ),
         _ => {
             let months = format!("{} to {}", oldest.month, newest.month);
             format!("  {:<7} {months:<21} {:<12} {count} months", newest.grain, newest.reason)

@@ -45,7 +45,12 @@ async fn reconcile_and_print(
 }
 
 /// Locks the lake and runs once.
-pub(super) async fn reconcile(setup: &Setup, streams: &[Stream], scope: &Scope, shown: bool) -> Result<Report, Failure> {
+pub(super) async fn reconcile(
+    setup: &Setup,
+    streams: &[Stream],
+    scope: &Scope,
+    shown: bool,
+) -> Result<Report, Failure> {
     let stop = Stop::default();
     let traffic = Arc::new(Traffic::default());
     let progress = Arc::new(Progress::new(traffic.clone(), shown));
@@ -106,7 +111,10 @@ pub(super) fn summary(report: &Report) -> String {
     }
     lines.extend(report.warnings.iter().take(10).map(|w| format!("warning: {}", text::plain(w))));
     if report.warnings.len() > 10 {
-        lines.push(format!("and {} more, in the run report", text::count(report.warnings.len() as u64 - 10, "warning")));
+        lines.push(format!(
+            "and {} more, in the run report",
+            text::count(report.warnings.len() as u64 - 10, "warning")
+        ));
     }
     lines.join("\n")
 }
@@ -116,7 +124,9 @@ fn open_lines(report: &Report) -> Vec<String> {
     let mut groups: Vec<(String, Option<&str>, Vec<&UnitReport>)> = Vec::new();
     for unit in report.open_units() {
         let (why, hint) = match &unit.outcome {
-            Outcome::Failed(failure) => (format!("{}: {}", failure.class, failure.message), failure.hint.as_deref()),
+            Outcome::Failed(failure) => {
+                (format!("{}: {}", failure.class, failure.message), failure.hint.as_deref())
+            }
             _ => ("not reached before the run was stopped".to_owned(), None),
         };
         match groups.iter_mut().find(|(w, _, units)| *w == why && units[0].stream == unit.stream) {
@@ -132,7 +142,10 @@ fn open_lines(report: &Report) -> Vec<String> {
         lines.extend(hint.map(|hint| format!("  hint: {hint}")));
     }
     if !lines.is_empty() {
-        lines.push(format!("exit code {}; the run report is _trendlake/runs/{}.json", report.exit_code, report.run_id));
+        lines.push(format!(
+            "exit code {}; the run report is _trendlake/runs/{}.json",
+            report.exit_code, report.run_id
+        ));
     }
     lines
 }

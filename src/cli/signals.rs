@@ -25,7 +25,10 @@ impl Stop {
 
     /// Runs `work` to its end, with the handle's token cancelled by the first signal; a second one
     /// leaves at once, with its exit code.
-    pub(super) async fn guard<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(super) async fn guard<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let cannot = |e: std::io::Error| Failure::bug(format!("signals cannot be heard: {e}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;

@@ -13,7 +13,8 @@ pub(super) fn plain_lines(text: &str) -> String {
 }
 
 fn is_harmless(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !c.is_control()
+        && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1234567` as `1,234,567`.
@@ -61,7 +62,10 @@ mod tests {
 
     #[test]
     fn figures() {
-        assert_eq!([number(0), number(999), number(1000), number(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [number(0), number(999), number(1000), number(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!([bytes(999), bytes(15_400), bytes(2_440_000)], ["999 B", "15 kB", "2.4 MB"]);
         assert_eq!([count(1, "request"), count(0, "request")], ["1 request", "0 requests"]);
         assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");

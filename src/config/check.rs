@@ -14,7 +14,8 @@ use url::{Host, Url};
 
 use super::raw::{self, Field, Raw};
 use super::settings::{
-    Algorithm, Concurrency, HttpSettings, LakeSettings, Location, OnMissing, RateLimit, RetrySettings, Settings,
+    Algorithm, Concurrency, HttpSettings, LakeSettings, Location, OnMissing, RateLimit, RetrySettings,
+    Settings,
 };
 use super::{Problem, Sources};
 
@@ -30,7 +31,12 @@ pub(super) struct Checker<'a> {
 }
 
 /// Checks everything. `None` where a problem kept a setting from existing.
-pub(super) fn check(raw: Raw, sources: &Sources, base: BaseDir<'_>, problems: &mut Vec<Problem>) -> Option<Settings> {
+pub(super) fn check(
+    raw: Raw,
+    sources: &Sources,
+    base: BaseDir<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Settings> {
     let mut checker = Checker { problems, base };
     let lake = checker.lake(&raw.lake);
     let plain_hosts = checker.value("http.allow_plain_http", &raw.http.allow_plain_http).unwrap_or_default();
@@ -38,7 +44,12 @@ pub(super) fn check(raw: Raw, sources: &Sources, base: BaseDir<'_>, problems: &m
     let retry = checker.retry(&raw.retry);
     let concurrency = Concurrency {
         streams: checker.count("concurrency.streams", &raw.concurrency.streams, 8, 1..=256),
-        units_per_stream: checker.count("concurrency.units_per_stream", &raw.concurrency.units_per_stream, 4, 1..=64),
+        units_per_stream: checker.count(
+            "concurrency.units_per_stream",
+            &raw.concurrency.units_per_stream,
+            4,
+            1..=64,
+        ),
     };
     let streams = checker.streams(&raw, sources.base_url.as_deref(), &plain_hosts);
     deduplicate(checker.problems);
@@ -84,7 +95,12 @@ impl Checker<'_> {
     }
 
     /// A text read by `T`'s own parser. The outer `None` means absent, the inner one refused.
-    fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, field: &Field<String>, hint: &str) -> Option<Option<T>> {
+    fn parsed<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &str,
+        field: &Field<String>,
+        hint: &str,
+    ) -> Option<Option<T>> {
         field.as_ref()?;
         let text = self.value(key, field);
         Some(text.and_then(|text| match text.trim().parse() {
@@ -111,12 +127,22 @@ impl Checker<'_> {
         }
     }
 
-    fn count(&mut self, key: &str, field: &Field<u64>, default: usize, range: std::ops::RangeInclusive<u64>) -> usize {
+    fn count(
+        &mut self,
+        key: &str,
+        field: &Field<u64>,
+        default: usize,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> usize {
         match self.value(key, field) {
             None => default,
             Some(n) if range.contains(&n) => usize::try_from(n).unwrap_or(default),
             Some(n) => {
-                self.report(key, format_args!("{n} is not within {} to {}", range.start(), range.end()), None);
+                self.report(
+                    key,
+                    format_args!("{n} is not within {} to {}", range.start(), range.end()),
+                    None,
+                );
                 default
             }
         }
@@ -151,7 +177,11 @@ impl Checker<'_> {
         let single_writer = self.value("lake.single_writer", &raw.single_writer).unwrap_or(false);
         let Some(text) = self.value("lake.url", &raw.url) else {
             if raw.url.is_none() {
-                self.report("lake.url", "missing", Some("a folder such as `./lake`, or a URL such as `s3://bucket/prefix`"));
+                self.report(
+                    "lake.url",
+                    "missing",
+                    Some("a folder such as `./lake`, or a URL such as `s3://bucket/prefix`"),
+                );
             }
             return None;
         };
@@ -162,7 +192,9 @@ impl Checker<'_> {
 
     fn location(&mut self, text: &str) -> Option<Location> {
         const KEY: &str = "lake.url";
-        const HINT: Option<&str> = Some("a folder, `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`");
+        const HINT: Option<&str> = Some(
+            "a folder, `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`",
+        );
         if text.trim().is_empty() {
             self.report(KEY, "the URL is empty", HINT);
             return None;
@@ -178,7 +210,11 @@ impl Checker<'_> {
             }
         };
         // A password in a URL would reach logs and reports; what it says is not repeated here.
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             self.report(KEY, "a lake's URL has no user, password, query or fragment", HINT);
             return None;
         }
@@ -186,7 +222,11 @@ impl Checker<'_> {
             "file" => match url.to_file_path() {
                 Ok(path) => Some(Location::Folder(path)),
                 Err(()) => {
-                    self.report(KEY, "a `file` URL names a folder of this machine", Some("write `file:///folder`"));
+                    self.report(
+                        KEY,
+                        "a `file` URL names a folder of this machine",
+                        Some("write `file:///folder`"),
+                    );
                     None
                 }
             },
@@ -214,9 +254,13 @@ impl Checker<'_> {
                     continue;
                 }
             };
-            let secret = ["secret", "password", "token", "sas", "private", "credential", "account_key", "master_key"];
+            let secret =
+                ["secret", "password", "token", "sas", "private", "credential", "account_key", "master_key"];
             let lower = name.to_ascii_lowercase();
-            if secret.iter().any(|s| lower.contains(s)) || lower.ends_with("access_key") || lower.ends_with("storage_key") {
+            if secret.iter().any(|s| lower.contains(s))
+                || lower.ends_with("access_key")
+                || lower.ends_with("storage_key")
+            {
                 self.report(
                     &key,
                     "credentials do not belong in this file",
@@ -225,34 +269,47 @@ impl Checker<'_> {
                 continue;
             }
             if !is_known_option(location, &lower) {
-                self.report(&key, "the object store has no such option", Some("options have the names of the store's own tools, such as `aws_region`"));
+                self.report(
+                    &key,
+                    "the object store has no such option",
+                    Some("options have the names of the store's own tools, such as `aws_region`"),
+                );
                 continue;
             }
             options.insert(lower, value);
         }
         if matches!(location, Location::Folder(_)) && !options.is_empty() {
-            self.report("lake.options", "a folder has no options", Some("remove the table, or set `lake.url` to an object store"));
+            self.report(
+                "lake.options",
+                "a folder has no options",
+                Some("remove the table, or set `lake.url` to an object store"),
+            );
         }
         options
     }
 
     fn http(&mut self, raw: &raw::Http) -> Option<HttpSettings> {
-        let proxy = match self.parsed::<Url>("http.proxy", &raw.proxy, "a URL such as `http://proxy.example:3128`") {
-            None => None,
-            Some(url) => {
-                let url = url?;
-                if !url.username().is_empty() || url.password().is_some() {
-                    self.report(
-                        "http.proxy",
-                        "credentials do not belong in this file",
-                        Some("leave `http.proxy` out and set `HTTPS_PROXY` in the environment"),
-                    );
+        let proxy =
+            match self.parsed::<Url>("http.proxy", &raw.proxy, "a URL such as `http://proxy.example:3128`") {
+                None => None,
+                Some(url) => {
+                    let url = url?;
+                    if !url.username().is_empty() || url.password().is_some() {
+                        self.report(
+                            "http.proxy",
+                            "credentials do not belong in this file",
+                            Some("leave `http.proxy` out and set `HTTPS_PROXY` in the environment"),
+                        );
+                    }
+                    Some(url)
                 }
-                Some(url)
-            }
-        };
+            };
         Some(HttpSettings {
-            connect_timeout: self.duration("http.connect_timeout", &raw.connect_timeout, Duration::from_secs(10)),
+            connect_timeout: self.duration(
+                "http.connect_timeout",
+                &raw.connect_timeout,
+                Duration::from_secs(10),
+            ),
             timeout: self.duration("http.timeout", &raw.timeout, Duration::from_secs(60)),
             max_body_bytes: (self.count("http.max_body_mib", &raw.max_body_mib, 8, 1..=1024) as u64) << 20,
             ca_file: self.existing_file("http.ca_file", &raw.ca_file),
@@ -266,14 +323,22 @@ impl Checker<'_> {
             attempts: u32::try_from(attempts).ok()?,
             base_delay: self.duration("retry.base_delay", &raw.base_delay, Duration::from_millis(500)),
             max_delay: self.duration("retry.max_delay", &raw.max_delay, Duration::from_secs(30)),
-            max_rate_wait: self.duration("retry.max_rate_wait", &raw.max_rate_wait, Duration::from_secs(3900)),
+            max_rate_wait: self.duration(
+                "retry.max_rate_wait",
+                &raw.max_rate_wait,
+                Duration::from_secs(3900),
+            ),
         })
     }
 
     /// A base URL: `https`, or `http` for hosts that need no TLS by name; nothing but host and path.
     fn base_url(&mut self, key: &str, url: Url, plain_hosts: &[String]) -> Option<Url> {
         let hint = Some("write it as `https://platform.kore.ai`");
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             self.report(key, "a base URL has no user, password, query or fragment", hint);
             return None;
         }

@@ -81,7 +81,8 @@ impl Settings {
                 hint: Some("`trendlake init` writes a starter file; `--config` names another one".into()),
             }]));
         }
-        let mut figment = Figment::new().merge(Toml::file_exact(file)).merge(Env::prefixed("TRENDLAKE__").split("__"));
+        let mut figment =
+            Figment::new().merge(Toml::file_exact(file)).merge(Env::prefixed("TRENDLAKE__").split("__"));
         if let Some(lake) = &sources.lake {
             figment = figment.merge(Serialized::default("lake.url", lake));
         }
@@ -110,8 +111,13 @@ pub fn schema() -> serde_json::Value {
 fn unreadable(file: &Path, error: &figment::Error) -> Problems {
     let problems = error.clone().into_iter().map(|e| {
         let text = e.kind.to_string();
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.contains('|') && !l.is_empty()).collect();
-        Problem { key: String::new(), message: format!("`{}`: {}", file.display(), lines.join(": ")), hint: None }
+        let lines: Vec<_> =
+            text.lines().map(str::trim).filter(|l| !l.contains('|') && !l.is_empty()).collect();
+        Problem {
+            key: String::new(),
+            message: format!("`{}`: {}", file.display(), lines.join(": ")),
+            hint: None,
+        }
     });
     Problems(problems.collect())
 }

@@ -35,23 +35,30 @@ fn segments(path: &serde_ignored::Path<'_>) -> Vec<String> {
         Path::Root => Vec::new(),
         Path::Seq { parent, index } => [segments(parent), vec![index.to_string()]].concat(),
         Path::Map { parent, key } => [segments(parent), vec![key.clone()]].concat(),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => segments(parent),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            segments(parent)
+        }
     }
 }
 
 fn problem(schema: &Value, path: &[String]) -> Problem {
     let (key, parents) = path.split_last().map_or(("", path), |(key, parents)| (key.as_str(), parents));
     let hint = if matches!(key, "client_secret" | "private_key" | "secret") {
-        Some("a secret is given by reference: `client_secret_file`, `client_secret_env` or `private_key_file`".into())
+        Some(
+            "a secret is given by reference: `client_secret_file`, `client_secret_env` or `private_key_file`"
+                .into(),
+        )
     } else {
         let known = known_keys(schema, parents);
-        let near = known.iter().max_by(|a, b| {
-            strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-        });
+        let near =
+            known.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         match near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
             Some(near) => Some(format!("did you mean `{near}`?")),
             None if known.is_empty() => None,
-            None => Some(format!("known keys here: {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))),
+            None => Some(format!(
+                "known keys here: {}",
+                known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+            )),
         }
     };
     Problem { key: path.join("."), message: "unknown key".into(), hint }
@@ -65,7 +72,8 @@ fn known_keys(schema: &Value, path: &[String]) -> Vec<String> {
     };
     let mut node = schema.clone();
     for segment in path {
-        let next = node.get("properties").and_then(|p| p.get(segment)).or_else(|| node.get("additionalProperties"));
+        let next =
+            node.get("properties").and_then(|p| p.get(segment)).or_else(|| node.get("additionalProperties"));
         node = next.map(resolve).unwrap_or_default();
     }
     node.get("properties").and_then(Value::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()

@@ -27,7 +27,9 @@ pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) 
         return Changes::default();
     }
     let keys = sort_columns(dataset);
-    let (Some(old_rows), Some(new_rows)) = (rows(prior, keys), rows(new, keys)) else { return Changes::default() };
+    let (Some(old_rows), Some(new_rows)) = (rows(prior, keys), rows(new, keys)) else {
+        return Changes::default();
+    };
     let new_index: HashMap<&OwnedRow, usize> = new_rows.iter().enumerate().map(|(i, row)| (row, i)).collect();
     let was_final = column(prior, "is_final").as_boolean();
     let counts = COUNTS.map(|name| (figures(prior, name), figures(new, name)));

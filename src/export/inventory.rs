@@ -79,12 +79,14 @@ pub async fn overview(
     let mut overviews = Vec::with_capacity(streams.len());
     for stream in streams {
         let listed = by_stream.remove(&stream.id).unwrap_or_default();
-        let verified = note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location));
+        let verified =
+            note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location));
         let inventory = inventory(lake, stream, listed, verified, now).await?;
         let units = plan::survey(stream, &inventory, scope, now);
         overviews.push(StreamOverview { stream: stream.clone(), units });
     }
-    let parked = lake.list_internal(SUSPECT).await?.iter().filter_map(|key| lake::parse_key(key).ok()).collect();
+    let parked =
+        lake.list_internal(SUSPECT).await?.iter().filter_map(|key| lake::parse_key(key).ok()).collect();
     Ok(Overview { streams: overviews, foreign, parked, note, location })
 }
 
@@ -107,7 +109,11 @@ pub enum Error {
 /// Which settings the footers of a stream are held against. The lake's place is a part of it: in a
 /// copied lake, the time at which an object was written says nothing of when it was fetched.
 fn settings_fingerprint(stream: &Stream, location: &str) -> String {
-    crate::config::hex(&format!("{} {} {FORMAT_VERSION} {location:?}", stream.fingerprint(), stream.first_date))
+    crate::config::hex(&format!(
+        "{} {} {FORMAT_VERSION} {location:?}",
+        stream.fingerprint(),
+        stream.first_date
+    ))
 }
 
 async fn inventory(
@@ -139,7 +145,8 @@ async fn inventory(
         };
         Ok(Some((partition, presence)))
     });
-    let known: Vec<_> = futures_util::stream::iter(presences).buffer_unordered(FOOTERS_AT_ONCE).try_collect().await?;
+    let known: Vec<_> =
+        futures_util::stream::iter(presences).buffer_unordered(FOOTERS_AT_ONCE).try_collect().await?;
     Ok(known.into_iter().flatten().collect())
 }
 
@@ -165,7 +172,11 @@ impl Overview {
     ///
     /// # Errors
     /// When the note cannot be written.
-    pub async fn remember(&self, lake: &Lake, is_complete: impl Fn(&StreamId) -> bool) -> Result<(), lake::Error> {
+    pub async fn remember(
+        &self,
+        lake: &Lake,
+        is_complete: impl Fn(&StreamId) -> bool,
+    ) -> Result<(), lake::Error> {
         let mut note = self.note.clone();
         for StreamOverview { stream, .. } in self.streams.iter().filter(|s| is_complete(&s.stream.id)) {
             note.verified.insert(stream.id.to_string(), settings_fingerprint(stream, &self.location));

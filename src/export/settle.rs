@@ -98,7 +98,9 @@ pub(super) async fn settle(
     for _ in 0..CONFLICTS {
         let expect = match &prior {
             Prior::Absent => Expect::Absent,
-            Prior::Sound { footer: there, .. } if there.same_content(footer) => return Ok(Settled::Unchanged),
+            Prior::Sound { footer: there, .. } if there.same_content(footer) => {
+                return Ok(Settled::Unchanged);
+            }
             Prior::Sound { version, .. } => Expect::Unchanged(version.clone()),
         };
         let bytes = bytes.get_or_insert_with(|| table::encode(dataset, batch, footer)).clone();

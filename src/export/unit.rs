@@ -45,7 +45,12 @@ impl From<lake::Error> for Stop {
     }
 }
 
-pub(super) async fn export_unit(context: &Context, client: &Client, stream: &Stream, planned: &Planned) -> Finished {
+pub(super) async fn export_unit(
+    context: &Context,
+    client: &Client,
+    stream: &Stream,
+    planned: &Planned,
+) -> Finished {
     let unfinished = |outcome, stops_stream| Finished { outcome, stops_stream, missing: 0, restated: 0 };
     match attempt(context, client, stream, planned).await {
         Ok(finished) => finished,
@@ -55,7 +60,12 @@ pub(super) async fn export_unit(context: &Context, client: &Client, stream: &Str
     }
 }
 
-async fn attempt(context: &Context, client: &Client, stream: &Stream, planned: &Planned) -> Result<Finished, Stop> {
+async fn attempt(
+    context: &Context,
+    client: &Client,
+    stream: &Stream,
+    planned: &Planned,
+) -> Result<Finished, Stop> {
     if context.stop.is_cancelled() {
         return Err(Stop::Open);
     }
@@ -100,9 +110,15 @@ async fn attempt(context: &Context, client: &Client, stream: &Stream, planned: &
                 finished.outcome = match finished.outcome {
                     Outcome::Committed { mut written, rows, bytes } => {
                         written.push(key);
-                        Outcome::Committed { written, rows: rows + batch.num_rows() as u64, bytes: bytes + size }
+                        Outcome::Committed {
+                            written,
+                            rows: rows + batch.num_rows() as u64,
+                            bytes: bytes + size,
+                        }
                     }
-                    _ => Outcome::Committed { written: vec![key], rows: batch.num_rows() as u64, bytes: size },
+                    _ => {
+                        Outcome::Committed { written: vec![key], rows: batch.num_rows() as u64, bytes: size }
+                    }
                 };
             }
         }
@@ -114,10 +130,18 @@ async fn attempt(context: &Context, client: &Client, stream: &Stream, planned: &
 /// configuration does not take rows away.
 fn widened(window: Window, priors: &[(Dataset, Prior)]) -> Window {
     let starts = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.start));
-    Window { start: starts.min().map_or(window.start, |s| s.clamp(window.month.first_day(), window.start)), ..window }
+    Window {
+        start: starts.min().map_or(window.start, |s| s.clamp(window.month.first_day(), window.start)),
+        ..window
+    }
 }
 
-fn footer(stream: &Stream, window: Window, batch: &arrow::array::RecordBatch, fetched_at: DateTime<Utc>) -> Footer {
+fn footer(
+    stream: &Stream,
+    window: Window,
+    batch: &arrow::array::RecordBatch,
+    fetched_at: DateTime<Utc>,
+) -> Footer {
     let settled = crate::model::settled_at(window.month.last_day(), stream.zone, stream.settle_days);
     Footer {
         format_version: FORMAT_VERSION,
@@ -177,14 +201,20 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
             crate::model::Grain::Hourly => "hour(s)",
         };
         let count = answer.trend.missing;
-        warnings.add(format!("{stream} {grain} {}: the API left out {count} elapsed {what}; their figures are null", window.month));
+        warnings.add(format!(
+            "{stream} {grain} {}: the API left out {count} elapsed {what}; their figures are null",
+            window.month
+        ));
     }
     if answer.in_pieces {
         warnings.add(format!("{stream}: the API takes no whole month at once; the months' summaries have no figures, since users do not add up"));
     }
     if let Some(skew) = answer.skew.map(|s| s.num_seconds()).filter(|s| s.abs() >= 30) {
         // In minutes, so that one skew is one warning.
-        warnings.add(format!("the API's clock is {} min away from this machine's: set the time, tokens depend on it", skew / 60));
+        warnings.add(format!(
+            "the API's clock is {} min away from this machine's: set the time, tokens depend on it",
+            skew / 60
+        ));
     }
 }
 
@@ -211,9 +241,12 @@ async fn suspect(
 
 fn api_stop(error: &kore::Error) -> Stop {
     let severity = match error.class() {
-        Class::Network | Class::Timeout | Class::Truncated | Class::Tls | Class::Server | Class::RateLimited => {
-            Severity::PassingApi
-        }
+        Class::Network
+        | Class::Timeout
+        | Class::Truncated
+        | Class::Tls
+        | Class::Server
+        | Class::RateLimited => Severity::PassingApi,
         Class::Credentials => Severity::Permission,
         Class::Refused | Class::Redirect | Class::TooLarge | Class::Contract => Severity::Data,
     };
@@ -228,7 +261,12 @@ fn api_stop(error: &kore::Error) -> Stop {
 
 /// A stream whose tokens cannot be made fails as a whole.
 pub(super) fn signer_failure(error: &SignerError) -> Failure {
-    Failure { class: "credentials".into(), severity: Severity::Permission, message: error.to_string(), hint: None }
+    Failure {
+        class: "credentials".into(),
+        severity: Severity::Permission,
+        message: error.to_string(),
+        hint: None,
+    }
 }
 
 fn lake_failure(error: &lake::Error) -> Failure {
@@ -263,7 +301,9 @@ pub(super) fn log(report: &UnitReport) {
             info!(%stream, %grain, %month, %reason, rows, bytes, restated, "committed");
         }
         Outcome::Unchanged => info!(%stream, %grain, %month, %reason, "unchanged"),
-        Outcome::Superseded => info!(%stream, %grain, %month, %reason, "another run committed a newer answer"),
+        Outcome::Superseded => {
+            info!(%stream, %grain, %month, %reason, "another run committed a newer answer")
+        }
         Outcome::Failed(failure) => {
             warn!(%stream, %grain, %month, class = %failure.class, "failed: {}", failure.message);
         }

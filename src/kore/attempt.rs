@@ -42,16 +42,25 @@ pub fn http_client(settings: &HttpSettings) -> Result<Client, String> {
         builder = builder.tls_certs_merge(certs);
     }
     if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(Proxy::all(proxy.as_str()).map_err(|e| format!("the proxy is unusable: {e}"))?);
+        builder =
+            builder.proxy(Proxy::all(proxy.as_str()).map_err(|e| format!("the proxy is unusable: {e}"))?);
     }
-    builder.build().map_err(|e| format!("no HTTP client can be built: {}", causes(&e).map(ToString::to_string).collect::<Vec<_>>().join(": ")))
+    builder.build().map_err(|e| {
+        format!(
+            "no HTTP client can be built: {}",
+            causes(&e).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        )
+    })
 }
 
 /// The address of a question. Every part is escaped, so that a filter cannot add a parameter.
 pub(super) fn url(base: &Url, question: &Question) -> Url {
     let mut url = base.clone();
     let stream = utf8_percent_encode(question.stream.as_str(), RESERVED);
-    url.set_path(&format!("{}/api/public/bot/{stream}/v2/userEngagementTrend", base.path().trim_end_matches('/')));
+    url.set_path(&format!(
+        "{}/api/public/bot/{stream}/v2/userEngagementTrend",
+        base.path().trim_end_matches('/')
+    ));
     let (start, end) = (question.window.start.to_string(), question.window.end.to_string());
     let slice = &question.slice;
     let mut query = String::with_capacity(200);

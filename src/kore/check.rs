@@ -6,7 +6,9 @@ use chrono::{NaiveDate, NaiveDateTime, Timelike};
 
 use super::wire::{self, Rejection};
 use crate::config::OnMissing;
-use crate::model::{Averages, Counts, DayPoint, Grain, HourPoint, Points, Question, Summary, Trend, hour_start};
+use crate::model::{
+    Averages, Counts, DayPoint, Grain, HourPoint, Points, Question, Summary, Trend, hour_start,
+};
 
 /// A checked answer, with what was odd about it and still acceptable.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,7 +160,11 @@ fn echo(filters: &wire::Filters, question: &Question, dates: usize) -> Result<()
 }
 
 /// Every elapsed day or hour of the window, and how many figures among them are missing.
-fn points(series: &[Vec<Option<wire::Point>>; 3], question: &Question, local_now: NaiveDateTime) -> (Points, u32) {
+fn points(
+    series: &[Vec<Option<wire::Point>>; 3],
+    question: &Question,
+    local_now: NaiveDateTime,
+) -> (Points, u32) {
     let elapsed = question.window.dates().enumerate().take_while(|(_, date)| *date <= local_now.date());
     let mut missing = 0;
     let points = match question.grain {

@@ -65,16 +65,31 @@ fn doubtful_answers_are_refused() {
     use Grain::{Daily, Hourly};
     refused(Daily, |a| _ = a.as_object_mut().unwrap().remove("summary"), "`summary` is missing");
     refused(Hourly, |a| _ = a.as_object_mut().unwrap().remove("newUsersTrend"), "`newUsersTrend` is missing");
-    refused(Daily, |a| a["errors"] = json!([{"msg": "no", "code": 1}]), "status 200 with errors: no (code 1)");
-    refused(Daily, |a| a["newUsersTrend"]["dataPoints"][1]["users"] = json!(-1), "newUsersTrend.dataPoints[1].users");
+    refused(
+        Daily,
+        |a| a["errors"] = json!([{"msg": "no", "code": 1}]),
+        "status 200 with errors: no (code 1)",
+    );
+    refused(
+        Daily,
+        |a| a["newUsersTrend"]["dataPoints"][1]["users"] = json!(-1),
+        "newUsersTrend.dataPoints[1].users",
+    );
     refused(Hourly, |a| a["newUsersTrend"]["dataPoints"][1]["3 - 4"] = json!(0.5), "dataPoints[1].3 - 4");
-    let same_date = |trend: &'static str| {
-        move |a: &mut Value| a[trend]["dataPoints"][1]["date"] = json!("Mar 27 2026")
-    };
+    let same_date =
+        |trend: &'static str| move |a: &mut Value| a[trend]["dataPoints"][1]["date"] = json!("Mar 27 2026");
     refused(Daily, same_date("uniqueUsersTrend"), "2026-03-27 stands twice");
     refused(Hourly, same_date("returningUsersTrend"), "2026-03-27 stands twice");
-    refused(Daily, |a| a["uniqueUsersTrend"]["dataPoints"][0]["date"] = json!("Apr 01 2026"), "was not asked for");
-    refused(Daily, |a| a["uniqueUsersTrend"]["dataPoints"][0]["date"] = json!("Feb 29 2026"), "expected a date");
+    refused(
+        Daily,
+        |a| a["uniqueUsersTrend"]["dataPoints"][0]["date"] = json!("Apr 01 2026"),
+        "was not asked for",
+    );
+    refused(
+        Daily,
+        |a| a["uniqueUsersTrend"]["dataPoints"][0]["date"] = json!("Feb 29 2026"),
+        "expected a date",
+    );
     refused(Daily, |a| _ = a["newUsersTrend"]["dataPoints"].as_array_mut().unwrap().pop(), "different dates");
     refused(Daily, |a| a["filters"]["dataPointsCount"] = json!(6), "`filters.dataPointsCount` is 6");
     refused(Daily, |a| a["filters"]["start"] = json!("Mar 26 2026"), "`filters.start`");

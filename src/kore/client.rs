@@ -97,7 +97,8 @@ impl Client {
         while splits(&error) && days > 1 {
             days = days.div_ceil(2);
             debug!(stream = %question.stream, days, "asking for a shorter range");
-            let first = Window { end: question.window.start + Days::new(u64::from(days) - 1), ..question.window };
+            let first =
+                Window { end: question.window.start + Days::new(u64::from(days) - 1), ..question.window };
             let probe = Question { window: first, ..question.clone() };
             if self.fetch_whole(&probe, 1).await.is_ok() {
                 self.max_days.fetch_min(days, Ordering::Relaxed);
@@ -138,9 +139,9 @@ impl Client {
                 Err(error) => error,
             };
             let wait = match error.next() {
-                Next::Retry { at_least } => backoff.next().map(|delay| {
-                    delay.max(at_least.unwrap_or_default().min(self.retry.max_rate_wait))
-                }),
+                Next::Retry { at_least } => backoff
+                    .next()
+                    .map(|delay| delay.max(at_least.unwrap_or_default().min(self.retry.max_rate_wait))),
                 Next::Wait(asked) => {
                     let wait = asked.min(rate_budget);
                     rate_budget -= wait;
@@ -209,7 +210,8 @@ impl Answer {
 fn splits(error: &Error) -> bool {
     match error {
         Error::Refused { status, message } => {
-            matches!(status, 400 | 412 | 413 | 422) && !message.as_ref().is_some_and(|m| m.contains("StreamId"))
+            matches!(status, 400 | 412 | 413 | 422)
+                && !message.as_ref().is_some_and(|m| m.contains("StreamId"))
         }
         Error::Server { .. } => true,
         Error::Transport { class, .. } => matches!(class, super::Class::Timeout),

@@ -130,9 +130,7 @@ fn detail(message: &Option<String>) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// It may pass: try again after a while.
-    Retry {
-        at_least: Option<Duration>,
-    },
+    Retry { at_least: Option<Duration> },
     /// Wait for the rate limit and try again.
     Wait(Duration),
     /// Try once more with a new token.
@@ -171,13 +169,25 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Transport { class: Class::Network, .. } => "check `base_url`, the network and `http.proxy`",
-            Self::Transport { class: Class::Tls, .. } => "for a private CA set `http.ca_file`; check that `base_url` names the host of the certificate",
-            Self::RateLimited { .. } => "other clients of this app may use the limit too: lower `rate_share`, or run less often",
-            Self::Credentials { message, skew_secs, .. } => return Some(credentials_hint(message.as_deref(), *skew_secs)),
-            Self::Refused { status: 404 | 405, .. } => "check `base_url`; on a private installation this API may not be there in version 2",
-            Self::Refused { message: Some(m), .. } if m.contains("StreamId") => "check the stream's `id`, and that `base_url` is the app's own region",
+            Self::Transport { class: Class::Tls, .. } => {
+                "for a private CA set `http.ca_file`; check that `base_url` names the host of the certificate"
+            }
+            Self::RateLimited { .. } => {
+                "other clients of this app may use the limit too: lower `rate_share`, or run less often"
+            }
+            Self::Credentials { message, skew_secs, .. } => {
+                return Some(credentials_hint(message.as_deref(), *skew_secs));
+            }
+            Self::Refused { status: 404 | 405, .. } => {
+                "check `base_url`; on a private installation this API may not be there in version 2"
+            }
+            Self::Refused { message: Some(m), .. } if m.contains("StreamId") => {
+                "check the stream's `id`, and that `base_url` is the app's own region"
+            }
             Self::Refused { .. } => "check the stream's `id`, `slices` and `zone`",
-            Self::Redirect { .. } => "set `base_url` to the address that answers itself; a redirect would carry the token to another host",
+            Self::Redirect { .. } => {
+                "set `base_url` to the address that answers itself; a redirect would carry the token to another host"
+            }
             Self::TooLarge { .. } => "raise `http.max_body_mib` if the stream is really this large",
             _ => return None,
         };
@@ -216,14 +226,17 @@ impl Error {
 /// A server may echo what it was sent, at any length: the parts of the token are cut out (the first
 /// one is the same for all), then whatever a log line has no room for.
 pub(super) fn tidy(text: &str, token: &Secret) -> String {
-    let clean = token.expose().split('.').skip(1).fold(text.to_owned(), |text, part| text.replace(part, "[token]"));
+    let clean =
+        token.expose().split('.').skip(1).fold(text.to_owned(), |text, part| text.replace(part, "[token]"));
     clean.chars().take(300).collect()
 }
 
 /// The remedy for each of the vendor's texts.
 fn credentials_hint(message: Option<&str>, skew_secs: Option<i64>) -> String {
     if let Some(skew) = skew_secs.filter(|s| s.abs() >= 30) {
-        return format!("the server's clock is {skew} s away from this machine's: set the time, tokens depend on it");
+        return format!(
+            "the server's clock is {skew} s away from this machine's: set the time, tokens depend on it"
+        );
     }
     let hint = match message.unwrap_or_default() {
         m if m.contains("Scope") => {
@@ -233,8 +246,12 @@ fn credentials_hint(message: Option<&str>, skew_secs: Option<i64>) -> String {
             "check `client_id` and the secret, and that the JWT app belongs to this stream and this region"
         }
         m if m.contains("replay") => "another process may use the same token ids; this one makes each anew",
-        m if m.contains("hour") => "check this machine's clock: the token's end must lie within an hour of the server's time",
-        _ => "check `client_id`, the secret, `algorithm`, and this machine's clock; encrypted tokens (JWE) must be off",
+        m if m.contains("hour") => {
+            "check this machine's clock: the token's end must lie within an hour of the server's time"
+        }
+        _ => {
+            "check `client_id`, the secret, `algorithm`, and this machine's clock; encrypted tokens (JWE) must be off"
+        }
     };
     hint.into()
 }
@@ -246,7 +263,12 @@ mod tests {
     #[test]
     fn each_text_of_the_vendor_has_its_own_hint() {
         let hint = |m: &str, skew| credentials_hint(Some(m), skew);
-        let texts = ["Invalid SDK credentials", "Invalid JWT token", "Permission denied. Scope is incorrect!", "possibly a replay"];
+        let texts = [
+            "Invalid SDK credentials",
+            "Invalid JWT token",
+            "Permission denied. Scope is incorrect!",
+            "possibly a replay",
+        ];
         let mut hints: Vec<_> = texts.iter().map(|t| hint(t, None)).collect();
         hints.push(hint(texts[1], Some(-700)));
         let all = hints.len();

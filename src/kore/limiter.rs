@@ -151,8 +151,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn limiter(rules: &[(u32, u64)], clock: &Clock) -> Arc<Limiter> {
-        let rules: Vec<_> =
-            rules.iter().map(|&(requests, ms)| RateLimit { requests, per: Duration::from_millis(ms) }).collect();
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|&(requests, ms)| RateLimit { requests, per: Duration::from_millis(ms) })
+            .collect();
         Arc::new(Limiter::new(&rules, clock.clone(), Arc::default()))
     }
 

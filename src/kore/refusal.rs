@@ -54,7 +54,9 @@ fn plain(value: &Value) -> String {
 /// The text with control and direction marks replaced. It may still be long, and hold what the server
 /// was sent: whoever shows it goes through [`Error::tidy`].
 pub(super) fn one_line(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}') { ' ' } else { c };
+    let harmless = |c: char| {
+        if c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}') { ' ' } else { c }
+    };
     text.chars().map(harmless).collect()
 }
 
@@ -112,7 +114,10 @@ mod tests {
     fn envelopes_with_codes_of_either_type() {
         let text = |name: &str| message(&std::fs::read(format!("tests/data/{name}.json")).unwrap()).unwrap();
         assert_eq!(text("error-401-credentials"), "Invalid SDK credentials (code 4002)");
-        assert_eq!(text("error-412-validation"), "Validation errors/ Invalid arguments (code ValidationError)");
+        assert_eq!(
+            text("error-412-validation"),
+            "Validation errors/ Invalid arguments (code ValidationError)"
+        );
         assert_eq!(message(b"<html>log in</html>"), None);
         assert_eq!(message(br#"{"errors":[]}"#), None);
         let hostile = message(br#"{"errors":[{"msg":"a\nb\u001b[31m\u202e"}]}"#).unwrap();
@@ -130,7 +135,10 @@ mod tests {
             assert_eq!(at(junk), None, "{junk}");
         }
         // A server an hour ahead means its own hour.
-        let ahead = headers(&[("retry-after", "Sun, 01 Mar 2026 13:00:30 GMT"), ("date", "Sun, 01 Mar 2026 13:00:00 GMT")]);
+        let ahead = headers(&[
+            ("retry-after", "Sun, 01 Mar 2026 13:00:30 GMT"),
+            ("date", "Sun, 01 Mar 2026 13:00:00 GMT"),
+        ]);
         assert_eq!(retry_after(&ahead, now), Some(Duration::from_secs(30)));
         assert_eq!(skew(&ahead, now).unwrap().num_minutes(), 60);
     }

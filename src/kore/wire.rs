@@ -186,9 +186,9 @@ impl<'de> Deserialize<'de> for Key {
                     _ => match hour(key) {
                         Some(hour) => Ok(Key::Hour(hour)),
                         // Something new that looks like an hour must not be passed over.
-                        None if key.starts_with(|c: char| c.is_ascii_digit()) => {
-                            Err(E::custom(format_args!("unknown hour key `{}`", super::refusal::one_line(key))))
-                        }
+                        None if key.starts_with(|c: char| c.is_ascii_digit()) => Err(E::custom(
+                            format_args!("unknown hour key `{}`", super::refusal::one_line(key)),
+                        )),
                         None => Ok(Key::Other(super::refusal::one_line(key))),
                     },
                 }
@@ -324,7 +324,19 @@ mod tests {
         for (h, name) in names.iter().enumerate() {
             assert_eq!(hour(name), u8::try_from(h).ok(), "{name}");
         }
-        for other in ["", "0", "24 - 25", "23 - 24", "0 - 2", "00 - 1", "0-1", "0 -  1", "1 - 2 ", "é - 1", "5 - 6\u{0}"] {
+        for other in [
+            "",
+            "0",
+            "24 - 25",
+            "23 - 24",
+            "0 - 2",
+            "00 - 1",
+            "0-1",
+            "0 -  1",
+            "1 - 2 ",
+            "é - 1",
+            "5 - 6\u{0}",
+        ] {
             assert_eq!(hour(other), None, "{other:?}");
         }
     }
@@ -339,7 +351,19 @@ mod tests {
         assert_eq!(count("\"5\""), Ok(Some(5)));
         assert_eq!(count("5.0"), Ok(Some(5)));
         assert_eq!(count("null"), Ok(None));
-        for bad in ["-1", "5.5", "18446744073709551616", "\"abc\"", "\"+5\"", "\"\"", "\"-1\"", "{}", "[]", "true", "1e300"] {
+        for bad in [
+            "-1",
+            "5.5",
+            "18446744073709551616",
+            "\"abc\"",
+            "\"+5\"",
+            "\"\"",
+            "\"-1\"",
+            "{}",
+            "[]",
+            "true",
+            "1e300",
+        ] {
             assert!(count(bad).is_err(), "{bad}");
         }
     }
@@ -351,9 +375,18 @@ mod tests {
         assert!(at.starts_with("`newUsersTrend.dataPoints[0].0 - 1`: expected a whole number"), "{at}");
         assert!(text("\u{feff}{}").contains("line 1 column 1"));
         assert!(text(r#"{"summary":{"uniqueUsers":1,"uniqueUsers":2}}"#).contains("duplicate field"));
-        assert!(text(r#"{"uniqueUsersTrend":{"dataPoints":[{"3 - 4":1,"3 - 4":1}]}}"#).contains("hour 3 stands twice"));
-        assert!(text(r#"{"uniqueUsersTrend":{"dataPoints":[{"23 - 24":1}]}}"#).contains("unknown hour key `23 - 24`"));
-        assert!(text(r#"{"uniqueUsersTrend":{"dataPoints":[{"date":"Dez 01 2025"}]}}"#).contains("expected a date"));
+        assert!(
+            text(r#"{"uniqueUsersTrend":{"dataPoints":[{"3 - 4":1,"3 - 4":1}]}}"#)
+                .contains("hour 3 stands twice")
+        );
+        assert!(
+            text(r#"{"uniqueUsersTrend":{"dataPoints":[{"23 - 24":1}]}}"#)
+                .contains("unknown hour key `23 - 24`")
+        );
+        assert!(
+            text(r#"{"uniqueUsersTrend":{"dataPoints":[{"date":"Dez 01 2025"}]}}"#)
+                .contains("expected a date")
+        );
         let deep = format!("{{\"more\":{}1{}}}", "[".repeat(200), "]".repeat(200));
         assert!(text(&deep).contains("recursion limit"));
     }

@@ -36,20 +36,30 @@ impl Error {
         let (kind, hint) = match &error {
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => (
                 Kind::Permission,
-                Some("check the credentials in the environment, and that they may list, read and write under the lake's prefix"),
+                Some(
+                    "check the credentials in the environment, and that they may list, read and write under the lake's prefix",
+                ),
             ),
-            E::NotFound { .. } => (Kind::Permission, Some("check that the bucket or container exists, and its name in `lake.url`")),
-            E::UnknownConfigurationKey { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => (Kind::Settings, None),
+            E::NotFound { .. } => (
+                Kind::Permission,
+                Some("check that the bucket or container exists, and its name in `lake.url`"),
+            ),
+            E::UnknownConfigurationKey { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => {
+                (Kind::Settings, None)
+            }
             _ => (Kind::Storage, None),
         };
-        let detail: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+        let detail: String =
+            error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
         Self::new(kind, format!("cannot {what} `{key}` in the lake: {detail}"), hint)
     }
 
     pub(super) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         let hint = match error.kind() {
-            K::StorageFull | K::QuotaExceeded => Some("free some space; the next run goes on where this one stopped"),
+            K::StorageFull | K::QuotaExceeded => {
+                Some("free some space; the next run goes on where this one stopped")
+            }
             K::PermissionDenied => Some("give the user that runs trendlake the right to write there"),
             K::ReadOnlyFilesystem => Some("mount it writable, or choose another folder"),
             _ => None,
@@ -60,8 +70,12 @@ impl Error {
     pub(super) fn no_conditions(what: &str) -> Self {
         Self::new(
             Kind::Settings,
-            format!("the object store carried out {what} whose condition did not hold: two writers could overwrite each other's data"),
-            Some("use a store with conditional writes, or set `lake.single_writer = true` if there will only ever be one writer"),
+            format!(
+                "the object store carried out {what} whose condition did not hold: two writers could overwrite each other's data"
+            ),
+            Some(
+                "use a store with conditional writes, or set `lake.single_writer = true` if there will only ever be one writer",
+            ),
         )
     }
 

@@ -33,7 +33,8 @@ pub fn key(partition: &Partition) -> String {
 pub fn parse_key(text: &str) -> Result<Partition, ForeignKeyError> {
     let parts: Vec<_> = text.split('/').collect();
     let [dataset, stream, month, FILE] = parts[..] else { return Err(ForeignKeyError) };
-    let value = |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
+    let value =
+        |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
     Ok(Partition {
         dataset: Dataset::ALL.into_iter().find(|d| d.as_str() == dataset).ok_or(ForeignKeyError)?,
         stream: value(stream, "stream=")?.parse().map_err(|_| ForeignKeyError)?,

@@ -165,8 +165,9 @@ impl Lake {
         let objects = self.store.list(Some(&self.at(&folder)));
         let objects: Vec<_> = objects.try_collect().await.map_err(|e| Error::of("list", &folder, e))?;
         let names = objects.iter().map(|meta| self.relative(&meta.location));
-        let mut names: Vec<_> =
-            names.filter_map(|name| Some(name.strip_prefix(&folder)?.strip_prefix('/')?.to_owned())).collect();
+        let mut names: Vec<_> = names
+            .filter_map(|name| Some(name.strip_prefix(&folder)?.strip_prefix('/')?.to_owned()))
+            .collect();
         names.sort();
         Ok(names)
     }
@@ -181,10 +182,8 @@ impl Lake {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::of("read", key, error)),
         };
-        let version = Version(UpdateVersion {
-            e_tag: result.meta.e_tag.clone(),
-            version: result.meta.version.clone(),
-        });
+        let version =
+            Version(UpdateVersion { e_tag: result.meta.e_tag.clone(), version: result.meta.version.clone() });
         let bytes = result.bytes().await.map_err(|e| Error::of("read", key, e))?;
         Ok(Some((bytes, version)))
     }
@@ -257,14 +256,18 @@ impl Lake {
     /// When the store fails, or does not honour conditions.
     pub async fn require_conditions(&self) -> Result<(), Error> {
         const NAME: &str = "_trendlake/probe";
-        let content = Bytes::from_static(b"trendlake tries out whether this store honours conditional writes\n");
+        let content =
+            Bytes::from_static(b"trendlake tries out whether this store honours conditional writes\n");
         for _ in 0..2 {
             match self.put(NAME, content.clone(), PutMode::Create).await {
                 Ok(()) => {}
                 Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                     let never = UpdateVersion { e_tag: Some("\"0\"".into()), version: Some("0".into()) };
                     return match self.put(NAME, content, PutMode::Update(never)).await {
-                        Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => Ok(()),
+                        Err(
+                            object_store::Error::Precondition { .. }
+                            | object_store::Error::AlreadyExists { .. },
+                        ) => Ok(()),
                         Ok(()) => Err(Error::no_conditions("a replacement")),
                         Err(error) => Err(Error::of("write", NAME, error)),
                     };

@@ -19,10 +19,15 @@ use crate::config::LakeSettings;
 pub(super) fn folder(path: &FilePath) -> Result<Arc<dyn ObjectStore>, Error> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_dir() => {
-            let store = LocalFileSystem::new_with_prefix(path).map_err(|e| Error::of("open", &path.display().to_string(), e))?;
+            let store = LocalFileSystem::new_with_prefix(path)
+                .map_err(|e| Error::of("open", &path.display().to_string(), e))?;
             Ok(Arc::new(store))
         }
-        Ok(_) => Err(Error::new(Kind::Settings, format!("`{}` is no folder", path.display()), Some("set `lake.url` to a folder"))),
+        Ok(_) => Err(Error::new(
+            Kind::Settings,
+            format!("`{}` is no folder", path.display()),
+            Some("set `lake.url` to a folder"),
+        )),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Arc::new(InMemory::new())),
         Err(e) => Err(Error::io("open", path, &e)),
     }
@@ -63,6 +68,7 @@ fn retry(settings: &LakeSettings) -> RetryConfig {
 fn client_options(settings: &LakeSettings) -> Result<Option<ClientOptions>, Error> {
     let Some(path) = &settings.ca_file else { return Ok(None) };
     let pem = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| Error::of("read", &path.display().to_string(), e))?;
+    let certificates =
+        Certificate::from_pem_bundle(&pem).map_err(|e| Error::of("read", &path.display().to_string(), e))?;
     Ok(Some(certificates.into_iter().fold(ClientOptions::new(), ClientOptions::with_root_certificate)))
 }

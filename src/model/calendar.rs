@@ -176,7 +176,9 @@ mod tests {
         let month: Month = "2024-02".parse().unwrap();
         assert_eq!((month.to_string().as_str(), month.days()), ("2024-02", 29));
         assert_eq!(month.last_day(), date("2024-02-29"));
-        for bad in ["2024-2", "2024-13", "2024-00", "24-01", "+024-01", "2024-02-01", "1999-12", "3000-01", ""] {
+        for bad in
+            ["2024-2", "2024-13", "2024-00", "24-01", "+024-01", "2024-02-01", "1999-12", "3000-01", ""]
+        {
             assert_eq!(bad.parse::<Month>(), Err(ParseMonthError), "{bad}");
         }
     }

@@ -75,8 +75,23 @@ mod tests {
     fn ids_that_could_climb_or_confuse_are_refused() {
         let long = "x".repeat(300);
         for id in [
-            "", "../../etc", "a/b", "a\\..\\b", "%2e%2e", "x=y", "a\0b", "a\u{202e}b", "a..b", ".", "..",
-            ".hidden", "-x", "a b", "a\nb", "é", &long,
+            "",
+            "../../etc",
+            "a/b",
+            "a\\..\\b",
+            "%2e%2e",
+            "x=y",
+            "a\0b",
+            "a\u{202e}b",
+            "a..b",
+            ".",
+            "..",
+            ".hidden",
+            "-x",
+            "a b",
+            "a\nb",
+            "é",
+            &long,
         ] {
             assert!(id.parse::<StreamId>().is_err(), "{id:?} was allowed");
         }

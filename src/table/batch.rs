@@ -39,7 +39,9 @@ pub fn batch(
     let rows = lengths.iter().sum();
     let per_slice = |text: fn(&Slice) -> &str| -> ArrayRef {
         let texts = answers.iter().zip(&lengths);
-        Arc::new(StringArray::from_iter_values(texts.flat_map(|((slice, _), &n)| std::iter::repeat_n(text(slice), n))))
+        Arc::new(StringArray::from_iter_values(
+            texts.flat_map(|((slice, _), &n)| std::iter::repeat_n(text(slice), n)),
+        ))
     };
     let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
     let mut columns = vec![
@@ -101,7 +103,12 @@ fn daily(answers: &[(Slice, Trend)], rows: usize, settled: impl Fn(NaiveDate) ->
     (Time::Date(dates), counts, is_final)
 }
 
-fn hourly(answers: &[(Slice, Trend)], rows: usize, stream: &Stream, settled: impl Fn(NaiveDate) -> bool) -> Rows {
+fn hourly(
+    answers: &[(Slice, Trend)],
+    rows: usize,
+    stream: &Stream,
+    settled: impl Fn(NaiveDate) -> bool,
+) -> Rows {
     let (mut dates, mut hours, mut starts) =
         (Vec::with_capacity(rows), Vec::with_capacity(rows), Vec::with_capacity(rows));
     let (mut counts, mut is_final) = (Vec::with_capacity(rows), Vec::with_capacity(rows));

@@ -82,7 +82,13 @@ pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedErr
     guarded(|| {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| e.to_string())?;
         let expected = schema(dataset);
-        if !reader.schema().fields().iter().map(|f| (f.name(), f.data_type())).eq(expected.fields().iter().map(|f| (f.name(), f.data_type()))) {
+        if !reader
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| (f.name(), f.data_type()))
+            .eq(expected.fields().iter().map(|f| (f.name(), f.data_type())))
+        {
             return Err(format!("the columns are not those of `{dataset}`"));
         }
         let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();

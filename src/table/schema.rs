@@ -68,9 +68,15 @@ fn build(dataset: Dataset) -> Schema {
     }
     let count = |name, comment| field(name, DataType::Int64, true, comment);
     fields.extend([
-        not_additive(count("unique_users", "distinct users; do not add up over rows; null where the API gave no figure")),
+        not_additive(count(
+            "unique_users",
+            "distinct users; do not add up over rows; null where the API gave no figure",
+        )),
         count("new_users", "users seen for the first time; null where the API gave no figure"),
-        not_additive(count("returning_users", "users seen before; do not add up over rows; null where the API gave no figure")),
+        not_additive(count(
+            "returning_users",
+            "users seen before; do not add up over rows; null where the API gave no figure",
+        )),
     ]);
     if dataset == Dataset::Summary {
         let average = |name, comment| not_additive(field(name, DataType::Float64, true, comment));

@@ -30,12 +30,21 @@ impl<'a> Layers<'a> {
 }
 
 impl Checker<'_> {
-    pub(super) fn streams(&mut self, raw: &Raw, base_url: Option<&str>, plain_hosts: &[String]) -> Option<Vec<Stream>> {
+    pub(super) fn streams(
+        &mut self,
+        raw: &Raw,
+        base_url: Option<&str>,
+        plain_hosts: &[String],
+    ) -> Option<Vec<Stream>> {
         if raw.defaults.id.is_some() {
             self.report("defaults.id", "an id belongs to one stream", Some("move it to `[streams.<name>]`"));
         }
         if raw.streams.is_empty() {
-            self.report("streams", "there is no stream", Some("add a table such as `[streams.support]` with an `id`"));
+            self.report(
+                "streams",
+                "there is no stream",
+                Some("add a table such as `[streams.support]` with an `id`"),
+            );
         }
         let mut overridden = raw.defaults.clone();
         if let Some(url) = base_url {
@@ -71,7 +80,8 @@ impl Checker<'_> {
         let id = self.required::<StreamId>(layers.get("id", |s| &s.id), "the app's id, such as `st-...`");
         let base_url = self.stream_url(layers, plain_hosts);
         let credentials = self.credentials(layers);
-        let zone = self.required(layers.get("zone", |s| &s.zone), "an IANA zone, such as `UTC` or `Asia/Kolkata`");
+        let zone =
+            self.required(layers.get("zone", |s| &s.zone), "an IANA zone, such as `UTC` or `Asia/Kolkata`");
         let first_date = self.first_date(layers);
         let grains = self.grains(layers);
         let slices = self.slices(layers);
@@ -183,7 +193,9 @@ impl Checker<'_> {
         let (table, source) = [(layers.own.0.as_str(), layers.own.1), ("defaults", layers.defaults)]
             .into_iter()
             .find(|(_, s)| {
-                s.client_secret_file.is_some() || s.client_secret_env.is_some() || s.private_key_file.is_some()
+                s.client_secret_file.is_some()
+                    || s.client_secret_env.is_some()
+                    || s.private_key_file.is_some()
             })
             .unwrap_or((layers.own.0.as_str(), layers.own.1));
         let secret_file = format!("{table}.client_secret_file");
@@ -215,7 +227,11 @@ impl Checker<'_> {
             return None;
         };
         if *is_key != rsa {
-            self.report(key, "does not fit the algorithm", Some("HS256 and HS512 take a client secret, RS256 and RS512 a private key"));
+            self.report(
+                key,
+                "does not fit the algorithm",
+                Some("HS256 and HS512 take a client secret, RS256 and RS512 a private key"),
+            );
             return None;
         }
         match reference.read() {
@@ -275,7 +291,11 @@ impl Checker<'_> {
                     "all" => Some(Slice::ALL),
                     "dashboard" => Some(Slice::DASHBOARD),
                     other => {
-                        self.report(key, format_args!("there is no preset `{}`", other.escape_debug()), Some("`all` or `dashboard`, or a table of filters"));
+                        self.report(
+                            key,
+                            format_args!("there is no preset `{}`", other.escape_debug()),
+                            Some("`all` or `dashboard`, or a table of filters"),
+                        );
                         None
                     }
                 };
@@ -291,7 +311,8 @@ impl Checker<'_> {
         let (channel_key, channel_field) = field("channel", &filters.channel);
         let conversation_type = self.parsed(&type_key, &type_field, "leave it out for `All`")?;
         let conversation_status = self.parsed(&status_key, &status_field, "leave it out for `All`")?;
-        let channel = self.parsed::<Channel>(&channel_key, &channel_field, "one slice asks for one channel")?;
+        let channel =
+            self.parsed::<Channel>(&channel_key, &channel_field, "one slice asks for one channel")?;
         Some(Slice {
             conversation_type: conversation_type?,
             conversation_status: conversation_status?,
@@ -306,7 +327,11 @@ impl Checker<'_> {
             Some("null") => Some(OnMissing::Null),
             Some("reject") => Some(OnMissing::Reject),
             Some(other) => {
-                self.report(&key, format_args!("`{}` is neither `null` nor `reject`", other.escape_debug()), None);
+                self.report(
+                    &key,
+                    format_args!("`{}` is neither `null` nor `reject`", other.escape_debug()),
+                    None,
+                );
                 None
             }
         }
@@ -338,12 +363,21 @@ impl Checker<'_> {
         let mut limits = Vec::new();
         for (index, limit) in raw.into_iter().enumerate() {
             let key = format!("{key}.{index}");
-            let per = self.duration(&format!("{key}.per"), &Some(raw::Leaf(Ok(limit.per))), std::time::Duration::ZERO);
+            let per = self.duration(
+                &format!("{key}.per"),
+                &Some(raw::Leaf(Ok(limit.per))),
+                std::time::Duration::ZERO,
+            );
             if !(1..=1_000_000).contains(&limit.requests) {
                 self.report(&format!("{key}.requests"), "expected 1 to 1000000", None);
                 return None;
             }
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to a million")]
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "1 to a million"
+            )]
             let requests = ((limit.requests as f64 * share) as u32).max(1);
             limits.push(RateLimit { requests, per });
         }

@@ -1,0 +1,5 @@
+//! Integration tests, one binary, since arrow is slow to link.
+
+mod layers;
+mod spine;
+mod support;

@@ -1,0 +1,223 @@
+//! The main job, from the API's answers to the lake, by the program itself.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, Int8Type, Int64Type};
+use bytes::Bytes;
+use chrono::{Datelike, Days, Months, NaiveDate, Utc};
+use trendlake::lake::parse_key;
+use trendlake::model::{Dataset, Grain, Points, Question, Slice, windows};
+use trendlake::table;
+
+use super::support::{Sandbox, settled, stream_id};
+
+/// The first day of the month that lies so many months back.
+fn months_ago(months: u32) -> String {
+    first_of_month(months).to_string()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
+fn first_of_month(months: u32) -> NaiveDate {
+    Utc::now().date_naive().with_day(1).unwrap() - Months::new(months)
+}
+
+fn requests(sandbox: &Sandbox) -> u64 {
+    sandbox.simulator.stats().streams.values().map(|s| s.requests).sum()
+}
+
+fn decode(name: &str, bytes: &[u8]) -> (Dataset, RecordBatch) {
+    let dataset = parse_key(name).unwrap().dataset;
+    (dataset, table::decode(dataset, &Bytes::copy_from_slice(bytes)).unwrap())
+}
+
+#[test]
+fn a_year_costs_24_requests_and_a_second_run_only_the_provisional_months() {
+    let sandbox = Sandbox::new(1, &months_ago(11), settled());
+    let plan = sandbox.run(&["plan", "--output", "json"]).expect(0).json();
+    assert_eq!((plan["requests"].as_u64(), plan["units"].as_u64()), (Some(24), Some(24)));
+
+    let report = sandbox.run(&["run", "--output", "json"]).expect(0).json();
+    assert_eq!(requests(&sandbox), 24);
+    assert_eq!(report["totals"]["puts"], 36);
+    let before = sandbox.data_files();
+    assert_eq!(before.len(), 36);
+
+    // The month under way is provisional, and so is the one before it for its first days.
+    let plan = sandbox.run(&["plan", "--output", "json"]).expect(0).json();
+    let due = plan["requests"].as_u64().unwrap();
+    assert!(due == 2 || due == 4, "{plan}");
+    let report = sandbox.run(&["run", "--output", "json"]).expect(0).json();
+    assert_eq!(requests(&sandbox), 24 + due);
+    assert_eq!(report["totals"]["puts"], 0, "{report}");
+    assert_eq!(sandbox.data_files(), before);
+}
+
+#[test]
+fn every_figure_of_the_source_is_in_the_lake_once() {
+    let sandbox = Sandbox::new(2, &months_ago(2), settled());
+    sandbox.configure(2, &months_ago(2), "slices = [\"all\", \"dashboard\", { channel = \"rtm\" }]\n");
+    sandbox.run(&["run"]).expect(0);
+    let world = sandbox.simulator.world();
+    let mut rows = 0;
+    for (name, bytes) in sandbox.data_files() {
+        let partition = parse_key(&name).unwrap();
+        let (dataset, batch) = decode(&name, &bytes);
+        let slices: Vec<Slice> = if partition.stream == stream_id(2) {
+            vec![Slice::ALL, Slice { channel: "rtm".parse().unwrap(), ..Slice::ALL }, Slice::DASHBOARD]
+        } else {
+            vec![Slice::ALL]
+        };
+        let date = |column: &str, row: usize| {
+            let days = batch.column_by_name(column).unwrap().as_primitive::<Date32Type>().value(row);
+            NaiveDate::from_epoch_days(days).unwrap()
+        };
+        let text = |column: &str, row: usize| {
+            batch.column_by_name(column).unwrap().as_string::<i32>().value(row).to_owned()
+        };
+        let count = |column: &str, row: usize| {
+            let column = batch.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+            column.is_valid(row).then(|| column.value(row))
+        };
+        let mut row = 0;
+        for slice in slices {
+            let end = match dataset {
+                Dataset::Summary => date("period_end", row),
+                _ => date("date", batch.num_rows() - 1),
+            };
+            let question = Question {
+                stream: partition.stream.clone(),
+                grain: dataset.grain(),
+                slice: slice.clone(),
+                zone: chrono_tz::UTC,
+                window: windows(partition.month.first_day(), end).next().unwrap(),
+            };
+            // The figures have settled, so the time of asking does not matter, but for today.
+            let (summary, points) = world.answer(&question, fetched_at(&batch, row));
+            let expected: Vec<(NaiveDate, Option<u8>, [Option<i64>; 3])> = match (dataset, points) {
+                (Dataset::Summary, _) => vec![(question.window.start, None, summary.counts.as_array())],
+                (_, Points::Daily(points)) => {
+                    points.iter().map(|p| (p.date, None, p.counts.as_array())).collect()
+                }
+                (_, Points::Hourly(points)) => {
+                    let now = fetched_at(&batch, row).naive_utc();
+                    points
+                        .iter()
+                        .filter(|p| p.date.and_hms_opt(p.hour.into(), 0, 0).unwrap() <= now)
+                        .map(|p| (p.date, Some(p.hour), p.counts.as_array()))
+                        .collect()
+                }
+            };
+            for (day, hour, figures) in expected {
+                assert_eq!(text("conversation_type", row), slice.conversation_type.as_str());
+                assert_eq!(text("channel", row), slice.channel.as_str());
+                let column = if dataset == Dataset::Summary { "period_start" } else { "date" };
+                assert_eq!(date(column, row), day, "{name} row {row}");
+                if let Some(hour) = hour {
+                    let hours = batch.column_by_name("hour").unwrap().as_primitive::<Int8Type>();
+                    assert_eq!(hours.value(row), hour.cast_signed());
+                }
+                let found = ["unique_users", "new_users", "returning_users"].map(|c| count(c, row));
+                assert_eq!(found, figures, "{name} row {row}");
+                row += 1;
+            }
+        }
+        assert_eq!(row, batch.num_rows(), "{name}");
+        rows += row;
+    }
+    assert!(rows > 2 * 60 * 25, "only {rows} rows");
+}
+
+fn fetched_at(batch: &RecordBatch, row: usize) -> chrono::DateTime<Utc> {
+    let column = batch.column_by_name("fetched_at").unwrap();
+    let micros = column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row);
+    chrono::DateTime::from_timestamp_micros(micros).unwrap()
+}
+
+#[test]
+fn a_deleted_partition_comes_back_and_nothing_else_is_asked() {
+    let sandbox = Sandbox::new(1, &months_ago(6), settled());
+    sandbox.run(&["run"]).expect(0);
+    let before: BTreeMap<_, _> = sandbox.data_files().into_iter().collect();
+    let month = &months_ago(4)[..7];
+    let key = format!("user_engagement_hourly/stream=st-1/month={month}/data.parquet");
+    std::fs::remove_file(sandbox.path("lake").join(&key)).unwrap();
+    let asked = requests(&sandbox);
+    let plan = sandbox.run(&["plan", "--output", "json"]).expect(0).json();
+    sandbox.run(&["run"]).expect(0);
+    assert_eq!(requests(&sandbox) - asked, plan["requests"].as_u64().unwrap());
+    let units = plan["streams"][0]["units"].as_array().unwrap();
+    let missing: Vec<_> = units.iter().filter(|u| u["reason"] == "missing").collect();
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0]["grain"].as_str(), missing[0]["month"].as_str()), (Some("hourly"), Some(month)));
+    let after: BTreeMap<_, _> = sandbox.data_files().into_iter().collect();
+    let (_, old) = decode(&key, &before[&key]);
+    let (_, new) = decode(&key, &after[&key]);
+    assert_eq!(table::content_hash(&old), table::content_hash(&new));
+}
+
+#[test]
+fn changed_slices_make_partitions_stale_and_the_plan_says_so() {
+    let sandbox = Sandbox::new(1, &months_ago(5), settled());
+    sandbox.run(&["run"]).expect(0);
+    sandbox.configure(1, &months_ago(5), "slices = [\"all\", \"dashboard\"]\n");
+    let plan = sandbox.run(&["plan", "--output", "json"]).expect(0).json();
+    let units = plan["streams"][0]["units"].as_array().unwrap();
+    assert_eq!(plan["requests"], 2 * 12);
+    assert!(units.iter().filter(|u| u["reason"] == "stale").count() >= 8, "{plan}");
+    sandbox.run(&["run"]).expect(0);
+    for (name, bytes) in sandbox.data_files() {
+        let (_, batch) = decode(&name, &bytes);
+        let types = batch.column_by_name("conversation_type").unwrap().as_string::<i32>();
+        assert_eq!((types.value(0), types.value(batch.num_rows() - 1)), ("All", "Interactive"), "{name}");
+    }
+}
+
+#[test]
+fn a_later_first_date_takes_no_rows_away() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    sandbox.run(&["run"]).expect(0);
+    let rows = |sandbox: &Sandbox| -> usize {
+        sandbox.data_files().iter().map(|(name, bytes)| decode(name, bytes).1.num_rows()).sum()
+    };
+    let before = rows(&sandbox);
+    let later = first_of_month(0) + Days::new(1);
+    sandbox.configure(1, &later.to_string(), "");
+    sandbox.run(&["run"]).expect(0);
+    assert!(rows(&sandbox) >= before);
+}
+
+#[test]
+fn a_backfill_reaches_before_the_first_date_and_can_be_forced() {
+    let sandbox = Sandbox::new(2, &months_ago(0), settled());
+    let (from, to) = (&months_ago(8)[..7], &months_ago(6)[..7]);
+    let backfill = ["backfill", "--from", from, "--to", to, "--stream", "s2", "--output", "json"];
+    let report = sandbox.run(&backfill).expect(0).json();
+    assert_eq!(
+        (report["totals"]["requests"].as_u64(), report["totals"]["puts"].as_u64()),
+        (Some(6), Some(9))
+    );
+    assert_eq!(sandbox.run(&backfill).expect(0).json()["totals"]["requests"], 0);
+    let forced = [&backfill[..], &["--force"]].concat();
+    let report = sandbox.run(&forced).expect(0).json();
+    assert_eq!(
+        (report["totals"]["requests"].as_u64(), report["totals"]["puts"].as_u64()),
+        (Some(6), Some(0))
+    );
+    assert!(sandbox.data_files().iter().all(|(name, _)| name.contains("stream=st-2")));
+}
+
+#[test]
+fn the_hour_by_hour_grain_follows_the_zone() {
+    // Kolkata has no changes of the clocks: 24 hours, half an hour off UTC.
+    let sandbox = Sandbox::new(1, &months_ago(3), settled());
+    sandbox.configure(1, &months_ago(3), "zone = \"Asia/Kolkata\"\ngrains = [\"hourly\"]\n");
+    sandbox.run(&["run"]).expect(0);
+    let files = sandbox.data_files();
+    assert!(files.iter().all(|(name, _)| parse_key(name).unwrap().dataset.grain() == Grain::Hourly));
+    let (_, batch) = decode(&files[0].0, &files[0].1);
+    let starts = batch.column_by_name("hour_start").unwrap();
+    let starts = starts.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+    let first = chrono::DateTime::from_timestamp_micros(starts.value(0)).unwrap();
+    assert_eq!(first, (first_of_month(3) - Days::new(1)).and_hms_opt(18, 30, 0).unwrap().and_utc());
+}

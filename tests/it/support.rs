@@ -1,0 +1,170 @@
+//! A sandbox for one test: a folder, a simulator of the API on a free port, and the program itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trendlake::clock::Clock;
+use trendlake::model::StreamId;
+use trendlake::secret::Secret;
+use trendlake::simulator::{Settings, SimulatedStream, Simulator, VerifyingKey};
+
+/// The client secret of every stream of the sandbox: a canary that must turn up nowhere.
+pub(crate) const SECRET: &str = "c4n4ry-s3cr3t/+&\"\\=";
+
+/// A folder with a configuration, and a simulator that serves its streams until the sandbox drops.
+pub(crate) struct Sandbox {
+    pub dir: tempfile::TempDir,
+    pub simulator: Simulator,
+    pub base_url: String,
+    stop: CancellationToken,
+    server: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the program did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// Fails unless the program ended with this code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+pub(crate) fn stream_id(number: usize) -> StreamId {
+    format!("st-{number}").parse().unwrap()
+}
+
+impl Sandbox {
+    /// `streams` streams named `s1`, `s2`, ... with ids `st-1`, ..., first date as given, and a
+    /// simulator with the given settings (its streams are filled in).
+    pub(crate) fn new(streams: usize, first_date: &str, mut settings: Settings) -> Self {
+        settings.streams = (1..=streams)
+            .map(|n| SimulatedStream {
+                id: stream_id(n),
+                client_id: format!("cs-{n}"),
+                key: VerifyingKey::Secret(Secret::from(SECRET.to_owned())),
+            })
+            .collect();
+        let simulator = Simulator::new(settings, Clock::system());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let (served, stopped) = (simulator.clone(), stop.clone());
+        let server = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                served.serve(listener, stopped).await.unwrap();
+            });
+        });
+        let sandbox =
+            Self { dir: tempfile::tempdir().unwrap(), simulator, base_url, stop, server: Some(server) };
+        std::fs::write(sandbox.path("secret"), SECRET).unwrap();
+        sandbox.configure(streams, first_date, "");
+        sandbox
+    }
+
+    /// Writes the configuration anew, `more` at its end.
+    pub(crate) fn configure(&self, streams: usize, first_date: &str, more: &str) {
+        let mut text = format!(
+            "[lake]\nurl = \"lake\"\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
+             client_secret_file = \"secret\"\n[retry]\nbase_delay = \"1ms\"\nmax_delay = \"5ms\"\nmax_rate_wait = \"1s\"\n",
+            self.base_url
+        );
+        for n in 1..=streams {
+            text.push_str(&format!("[streams.s{n}]\nid = \"st-{n}\"\nclient_id = \"cs-{n}\"\n"));
+        }
+        std::fs::write(self.path("trendlake.toml"), text + more).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The program with these arguments, in the sandbox, not yet started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.args(arguments).current_dir(self.dir.path());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// All data files of the lake with their bytes, by path relative to the lake, sorted.
+    pub(crate) fn data_files(&self) -> Vec<(String, Vec<u8>)> {
+        let lake = self.path("lake");
+        let mut files: Vec<_> = walk(&lake)
+            .into_iter()
+            .map(|path| (path.strip_prefix(&lake).unwrap().to_str().unwrap().to_owned(), path))
+            .filter(|(name, _)| !name.starts_with("_trendlake/"))
+            .map(|(name, path)| (name, std::fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+/// The program without anything of the environment that could change what it does.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trendlake"));
+    command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Every file under a folder.
+pub(crate) fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+/// Simulator settings that answer without limits, with figures that no longer change.
+pub(crate) fn settled() -> Settings {
+    Settings { limits: Vec::new(), restate_days: 0, latency: Duration::ZERO, ..Settings::default() }
+}
