@@ -79,10 +79,10 @@ mod tests {
         let start = "2026-03-01T00:00:00Z".parse().unwrap();
         let clock = Clock::starting_at(start);
         let began = clock.instant();
-        clock.sleep(Duration::from_secs(3600)).await;
+        clock.sleep(Duration::from_hours(1)).await;
         assert_eq!(clock.now() - start, TimeDelta::hours(1));
         clock.step(TimeDelta::days(-1));
         assert_eq!(clock.now() - start, TimeDelta::hours(-23));
-        assert_eq!(clock.instant() - began, Duration::from_secs(3600));
+        assert_eq!(clock.instant() - began, Duration::from_hours(1));
     }
 }

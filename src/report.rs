@@ -149,7 +149,7 @@ pub struct Totals {
 /// The report of a run, as it is kept in the lake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The run's id: a UUIDv7, so that ids sort by time.
+    /// The run's id: a `UUIDv7`, so that ids sort by time.
     pub run_id: Uuid,
     /// The version that ran.
     pub version: String,

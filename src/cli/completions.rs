@@ -3,13 +3,10 @@
 use clap::CommandFactory;
 
 use super::args::{Args, Completions};
-use super::failure::Failure;
 use super::printer::Printer;
-use crate::report::exit;
 
-pub(super) fn completions(command: &Completions, printer: &Printer) -> Result<u8, Failure> {
+pub(super) fn completions(command: &Completions, printer: &Printer) {
     let mut script = Vec::new();
     clap_complete::generate(command.shell, &mut Args::command(), "trendlake", &mut script);
     printer.text(&String::from_utf8_lossy(&script));
-    Ok(exit::OK)
 }

@@ -53,7 +53,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             printer.json(&crate::config::schema());
             Ok(crate::report::exit::OK)
         }
-        Command::Completions(command) => completions::completions(&command, &printer),
+        Command::Completions(command) => {
+            completions::completions(&command, &printer);
+            Ok(crate::report::exit::OK)
+        }
         command => asynchronous(command, &args.common, &printer),
     };
     result.unwrap_or_else(|failure| {

@@ -147,12 +147,13 @@ fn spans(units: &[UnitPlan]) -> Vec<String> {
             _ => spans.push((unit, unit, 1)),
         }
     }
-    let line = |(newest, oldest, count): (&UnitPlan, &UnitPlan, usize)| match count {
-        1 => format!(
-            "  {:<7} {:<21} {:<12} {} to {}",
-            newest.grain, newest.month, newest.reason, newest.start, newest.end
-        ),
-        _ => {
+    let line = |(newest, oldest, count): (&UnitPlan, &UnitPlan, usize)| {
+        if count == 1 {
+            format!(
+                "  {:<7} {:<21} {:<12} {} to {}",
+                newest.grain, newest.month, newest.reason, newest.start, newest.end
+            )
+        } else {
             let months = format!("{} to {}", oldest.month, newest.month);
             format!("  {:<7} {months:<21} {:<12} {count} months", newest.grain, newest.reason)
         }

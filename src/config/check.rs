@@ -32,7 +32,7 @@ pub(super) struct Checker<'a> {
 
 /// Checks everything. `None` where a problem kept a setting from existing.
 pub(super) fn check(
-    raw: Raw,
+    raw: &Raw,
     sources: &Sources,
     base: BaseDir<'_>,
     problems: &mut Vec<Problem>,
@@ -51,7 +51,7 @@ pub(super) fn check(
             1..=64,
         ),
     };
-    let streams = checker.streams(&raw, sources.base_url.as_deref(), &plain_hosts);
+    let streams = checker.streams(raw, sources.base_url.as_deref(), &plain_hosts);
     deduplicate(checker.problems);
     Some(Settings { lake: lake?, streams: streams?, http: http?, retry: retry?, concurrency })
 }
@@ -115,7 +115,7 @@ impl Checker<'_> {
     fn duration(&mut self, key: &str, field: &Field<String>, default: Duration) -> Duration {
         let Some(text) = self.value(key, field) else { return default };
         match humantime::parse_duration(&text) {
-            Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(7 * 86_400) => duration,
+            Ok(duration) if !duration.is_zero() && duration <= Duration::from_hours(168) => duration,
             _ => {
                 self.report(
                     key,
@@ -173,7 +173,7 @@ impl Checker<'_> {
 
     fn lake(&mut self, raw: &raw::Lake) -> Option<LakeSettings> {
         let ca_file = self.existing_file("lake.ca_file", &raw.ca_file);
-        let retry_timeout = self.duration("lake.retry_timeout", &raw.retry_timeout, Duration::from_secs(60));
+        let retry_timeout = self.duration("lake.retry_timeout", &raw.retry_timeout, Duration::from_mins(1));
         let single_writer = self.value("lake.single_writer", &raw.single_writer).unwrap_or(false);
         let Some(text) = self.value("lake.url", &raw.url) else {
             if raw.url.is_none() {
@@ -219,9 +219,10 @@ impl Checker<'_> {
             return None;
         }
         match url.scheme() {
-            "file" => match url.to_file_path() {
-                Ok(path) => Some(Location::Folder(path)),
-                Err(()) => {
+            "file" => {
+                if let Ok(path) = url.to_file_path() {
+                    Some(Location::Folder(path))
+                } else {
                     self.report(
                         KEY,
                         "a `file` URL names a folder of this machine",
@@ -229,7 +230,7 @@ impl Checker<'_> {
                     );
                     None
                 }
-            },
+            }
             "s3" | "gs" | "az" if url.host().is_some() => Some(Location::Remote(url)),
             "s3" | "gs" | "az" => {
                 self.report(KEY, "the bucket is missing", HINT);
@@ -310,7 +311,7 @@ impl Checker<'_> {
                 &raw.connect_timeout,
                 Duration::from_secs(10),
             ),
-            timeout: self.duration("http.timeout", &raw.timeout, Duration::from_secs(60)),
+            timeout: self.duration("http.timeout", &raw.timeout, Duration::from_mins(1)),
             max_body_bytes: (self.count("http.max_body_mib", &raw.max_body_mib, 8, 1..=1024) as u64) << 20,
             ca_file: self.existing_file("http.ca_file", &raw.ca_file),
             proxy,
@@ -323,11 +324,7 @@ impl Checker<'_> {
             attempts: u32::try_from(attempts).ok()?,
             base_delay: self.duration("retry.base_delay", &raw.base_delay, Duration::from_millis(500)),
             max_delay: self.duration("retry.max_delay", &raw.max_delay, Duration::from_secs(30)),
-            max_rate_wait: self.duration(
-                "retry.max_rate_wait",
-                &raw.max_rate_wait,
-                Duration::from_secs(3900),
-            ),
+            max_rate_wait: self.duration("retry.max_rate_wait", &raw.max_rate_wait, Duration::from_mins(65)),
         })
     }
 

@@ -92,7 +92,7 @@ impl Settings {
             let source = figment.find_metadata(key)?.source.as_ref()?;
             Some(source.file_path()?.parent()?.to_path_buf())
         };
-        let settings = check::check(raw, sources, &base, &mut problems);
+        let settings = check::check(&raw, sources, &base, &mut problems);
         match settings {
             Some(settings) if problems.is_empty() => Ok(settings),
             _ => Err(Problems(problems)),

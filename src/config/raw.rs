@@ -195,6 +195,7 @@ pub(super) struct Filters {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the keys are for people")]
 pub(super) struct Http {
     /// How long to wait for a connection, such as `10s`.
     pub connect_timeout: Field<String>,

@@ -17,15 +17,14 @@ pub(super) fn parse(tree: Value) -> Result<(Raw, Vec<Problem>), Problems> {
     let raw = serde_ignored::deserialize(deserializer, &mut collect);
     let schema = super::schema();
     let unknown: Vec<_> = paths.iter().map(|path| problem(&schema, path)).collect();
-    match raw {
-        Ok(raw) => Ok((raw, unknown)),
-        Err(_) => {
-            // serde's own text would quote the value.
-            let key = track.path().to_string();
-            let hint = Some(format!("begin it with a line `[{key}]`"));
-            let section = Problem { key, message: "expected a table".into(), hint };
-            Err(Problems(std::iter::once(section).chain(unknown).collect()))
-        }
+    if let Ok(raw) = raw {
+        Ok((raw, unknown))
+    } else {
+        // serde's own text would quote the value.
+        let key = track.path().to_string();
+        let hint = Some(format!("begin it with a line `[{key}]`"));
+        let section = Problem { key, message: "expected a table".into(), hint };
+        Err(Problems(std::iter::once(section).chain(unknown).collect()))
     }
 }
 

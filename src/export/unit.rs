@@ -302,7 +302,7 @@ pub(super) fn log(report: &UnitReport) {
         }
         Outcome::Unchanged => info!(%stream, %grain, %month, %reason, "unchanged"),
         Outcome::Superseded => {
-            info!(%stream, %grain, %month, %reason, "another run committed a newer answer")
+            info!(%stream, %grain, %month, %reason, "another run committed a newer answer");
         }
         Outcome::Failed(failure) => {
             warn!(%stream, %grain, %month, class = %failure.class, "failed: {}", failure.message);

@@ -140,9 +140,11 @@ async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, Error> {
 fn transport(error: &reqwest::Error, otherwise: Class) -> Error {
     let is_tls = causes(error).any(|e| {
         e.is::<rustls::Error>()
-            || e.downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
+                || e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(
+                    <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<
+                        rustls::Error,
+                    >,
+                )
     });
     let class = if error.is_timeout() {
         Class::Timeout

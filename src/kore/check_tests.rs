@@ -51,7 +51,7 @@ fn the_samples_are_read_figure_by_figure() {
     let Points::Hourly(hours) = &hourly.trend.points else { panic!("not hourly") };
     assert_eq!(hours.len(), 5 * 24);
     for point in hours {
-        let day = (point.date - question(Grain::Hourly).window.start).num_days() as usize;
+        let day = usize::try_from((point.date - question(Grain::Hourly).window.start).num_days()).unwrap();
         let key = format!("{} - {}", point.hour, (point.hour + 1) % 24);
         let figure = |trend: &str| sample[trend]["dataPoints"][day][&key].as_i64();
         let expected = [figure("uniqueUsersTrend"), figure("newUsersTrend"), figure("returningUsersTrend")];

@@ -109,12 +109,11 @@ impl Limiter {
                 latest = latest.max(Some(free_at));
             }
         }
-        match latest {
-            Some(instant) => Gate::Until(instant),
-            None => {
-                state.in_flight += 1;
-                Gate::Open
-            }
+        if let Some(instant) = latest {
+            Gate::Until(instant)
+        } else {
+            state.in_flight += 1;
+            Gate::Open
         }
     }
 

@@ -82,12 +82,11 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: D
 /// it gives one. Zero, the past and junk are no hint. The caller bounds the wait.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(secs) => Duration::from_secs(secs),
-        Err(_) => {
-            let date: DateTime<Utc> = httpdate::parse_http_date(text).ok()?.into();
-            (date - server_date(headers).unwrap_or(now)).to_std().ok()?
-        }
+    let wait = if let Ok(secs) = text.parse::<u64>() {
+        Duration::from_secs(secs)
+    } else {
+        let date: DateTime<Utc> = httpdate::parse_http_date(text).ok()?.into();
+        (date - server_date(headers).unwrap_or(now)).to_std().ok()?
     };
     (!wait.is_zero()).then_some(wait)
 }

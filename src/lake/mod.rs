@@ -284,7 +284,7 @@ impl Lake {
     }
 
     fn at(&self, key: &str) -> Path {
-        Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()))
+        self.prefix.parts().chain(Path::from(key).parts()).collect()
     }
 
     fn relative(&self, location: &Path) -> String {

@@ -19,9 +19,6 @@ pub struct ParseMonthError;
 
 impl Month {
     /// The month that holds `date`.
-    ///
-    /// # Panics
-    /// Never: every month has a first day.
     #[must_use]
     pub fn of(date: NaiveDate) -> Self {
         Self(date.with_day(1).expect("every month has a first day"))
@@ -34,18 +31,12 @@ impl Month {
     }
 
     /// The last day.
-    ///
-    /// # Panics
-    /// Never: the years are bounded far from the calendar's end.
     #[must_use]
     pub fn last_day(self) -> NaiveDate {
         self.next().0.pred_opt().expect("years are bounded")
     }
 
     /// The month after this one.
-    ///
-    /// # Panics
-    /// Never: the years are bounded far from the calendar's end.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.checked_add_months(chrono::Months::new(1)).expect("years are bounded"))
@@ -144,9 +135,6 @@ pub fn hour_start(zone: Tz, date: NaiveDate, hour: u32) -> Option<DateTime<Utc>>
 
 /// The instant from which an answer on days up to `last_day` counts as final: `settle_days` whole
 /// days in `zone` after the day has ended.
-///
-/// # Panics
-/// Never: no zone skips more than a whole day.
 #[must_use]
 pub fn settled_at(last_day: NaiveDate, zone: Tz, settle_days: u16) -> DateTime<Utc> {
     let date = last_day + Days::new(u64::from(settle_days) + 1);

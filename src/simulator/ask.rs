@@ -40,7 +40,7 @@ impl From<&Question> for Ask {
 impl Ask {
     /// Reads a query. Filters and the grain have the documented defaults; the zone has none, since
     /// the vendor names none.
-    pub fn parse(query: &str, max_days: Option<u32>) -> Result<Self, InvalidAsk> {
+    pub(super) fn parse(query: &str, max_days: Option<u32>) -> Result<Self, InvalidAsk> {
         let given = Parameters::parse(query)?;
         let ask = Self {
             grain: given.grain.as_deref().map_or(Ok(Grain::Hourly), str::parse).map_err(|_| InvalidAsk)?,

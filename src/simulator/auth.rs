@@ -100,7 +100,7 @@ struct Claims {
 }
 
 impl Gate {
-    pub fn new(client_id: &str, key: &VerifyingKey, enforce_jti: bool) -> Self {
+    pub(super) fn new(client_id: &str, key: &VerifyingKey, enforce_jti: bool) -> Self {
         let checked = |key: DecodingKey, algorithms: [Algorithm; 2]| {
             let mut validation = Validation::new(algorithms[0]);
             validation.algorithms = algorithms.to_vec();
@@ -123,7 +123,7 @@ impl Gate {
 
     /// Checks everything about a token but whether it was used before. That is left to the ticket,
     /// which comes only where tokens work once.
-    pub fn check(&self, token: Option<&[u8]>, now: DateTime<Utc>) -> Result<Option<Ticket>, Refusal> {
+    pub(super) fn check(&self, token: Option<&[u8]>, now: DateTime<Utc>) -> Result<Option<Ticket>, Refusal> {
         let token = token.ok_or(Refusal::Token)?;
         let claims = self.claims(token)?;
         let now = u64::try_from(now.timestamp()).unwrap_or(0);
@@ -163,7 +163,7 @@ pub(super) struct UsedTokens {
 
 impl UsedTokens {
     /// Uses a ticket up.
-    pub fn use_up(&mut self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Refusal> {
+    pub(super) fn use_up(&mut self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Refusal> {
         let now = u64::try_from(now.timestamp()).unwrap_or(0);
         while let Some(&Reverse((expires, id))) = self.by_expiry.peek() {
             if expires > now && self.by_expiry.len() < MOST_USED {

@@ -244,12 +244,12 @@ impl fmt::Display for FaultRule {
 pub(super) struct FaultPlan(Vec<(FaultRule, u64)>);
 
 impl FaultPlan {
-    pub fn new(rules: Vec<FaultRule>) -> Self {
+    pub(super) fn new(rules: Vec<FaultRule>) -> Self {
         Self(rules.into_iter().map(|rule| (rule, 0)).collect())
     }
 
     /// The fault that befalls the next call of `stream`, if any.
-    pub fn next(&mut self, stream: &str) -> Option<Fault> {
+    pub(super) fn next(&mut self, stream: &str) -> Option<Fault> {
         let mut found = None;
         for (rule, considered) in &mut self.0 {
             if rule.stream.as_ref().is_some_and(|only| only.as_str() != stream) {

@@ -14,7 +14,7 @@ pub(super) struct Windows {
 
 impl Windows {
     /// The longest window that a call at `now` would overfill, if any.
-    pub fn overfilled(&self, limits: &[(u32, Duration)], now: Instant) -> Option<Duration> {
+    pub(super) fn overfilled(&self, limits: &[(u32, Duration)], now: Instant) -> Option<Duration> {
         let full = |&(most, window): &(u32, Duration)| {
             // A call fits when the one `most` calls before it has left the window; so one look at
             // that call replaces counting.
@@ -25,7 +25,7 @@ impl Windows {
     }
 
     /// Counts a call at `now`.
-    pub fn count(&mut self, limits: &[(u32, Duration)], now: Instant) {
+    pub(super) fn count(&mut self, limits: &[(u32, Duration)], now: Instant) {
         let most = limits.iter().map(|&(most, _)| most as usize).max().unwrap_or(0);
         if most == 0 {
             return;

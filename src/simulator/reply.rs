@@ -20,7 +20,7 @@ pub(super) struct Reply {
 
 impl Reply {
     /// A JSON body.
-    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+    pub(super) fn json(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
             status,
             content_type: "application/json; charset=utf-8",
@@ -33,13 +33,13 @@ impl Reply {
 
     /// The vendor's error envelope. `code` is written as it stands, since the vendor's codes are
     /// numbers or texts.
-    pub fn error(status: u16, msg: &str, code: &str) -> Self {
+    pub(super) fn error(status: u16, msg: &str, code: &str) -> Self {
         let msg = serde_json::Value::from(msg);
         Self::json(status, format!(r#"{{"errors":[{{"msg":{msg},"code":{code}}}]}}"#))
     }
 
     /// A page, as gateways give it.
-    pub fn html(status: u16, title: &str) -> Self {
+    pub(super) fn html(status: u16, title: &str) -> Self {
         let page = format!(
             "<!doctype html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
         );
@@ -47,12 +47,12 @@ impl Reply {
     }
 
     /// The refusal of bad arguments.
-    pub fn invalid_arguments() -> Self {
+    pub(super) fn invalid_arguments() -> Self {
         Self::error(412, "Validation errors/ Invalid arguments", r#""ValidationError""#)
     }
 
     /// The refusal of a call that a window of this length has no room for.
-    pub fn rate_limited(window: Duration) -> Self {
+    pub(super) fn rate_limited(window: Duration) -> Self {
         let msg = match window.as_secs() {
             60 => "You've exceeded the per-minute rate limit. Please wait for sometime before retrying.",
             3600 => "You've exceeded the hourly rate limit. Please wait for sometime before retrying.",

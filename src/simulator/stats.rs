@@ -39,22 +39,22 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn arrive(&mut self, now: Instant) {
+    pub(super) fn arrive(&mut self, now: Instant) {
         if self.arrivals.len() == MOST_ARRIVALS {
             self.arrivals.pop_front();
         }
         self.arrivals.push_back(now);
     }
 
-    pub fn answer(&mut self, status: u16) {
+    pub(super) fn answer(&mut self, status: u16) {
         *self.by_status.entry(status).or_default() += 1;
     }
 
-    pub fn arrivals(&self) -> Vec<Instant> {
+    pub(super) fn arrivals(&self) -> Vec<Instant> {
         self.arrivals.iter().copied().collect()
     }
 
-    pub fn stats(&self) -> StreamStats {
+    pub(super) fn stats(&self) -> StreamStats {
         let of = |status| self.by_status.get(&status).copied().unwrap_or(0);
         StreamStats {
             requests: self.by_status.values().sum(),

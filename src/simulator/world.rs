@@ -132,7 +132,7 @@ impl World {
 
 impl Figures {
     /// The averages per day in hundredths, rounded half up, in the order unique, new, returning.
-    pub fn average_hundredths(&self) -> [u64; 3] {
+    pub(super) fn average_hundredths(&self) -> [u64; 3] {
         let days = u64::try_from(self.days.len()).unwrap_or(u64::MAX).max(1);
         let Users { unique, new, returning } = self.total;
         [unique, new, returning].map(|count| (200 * count + days) / (2 * days))

@@ -65,12 +65,12 @@ pub fn batch(
     columns.extend(time.columns());
     for index in 0..3 {
         let figures = counts.iter().map(|c: &Counts| c.as_array()[index]);
-        columns.push(Arc::new(Int64Array::from_iter(figures)));
+        columns.push(Arc::new(figures.collect::<Int64Array>()));
     }
     if dataset == Dataset::Summary {
         for index in 0..3 {
             let figures = answers.iter().map(|(_, trend)| Averages::as_array(trend.summary.averages)[index]);
-            columns.push(Arc::new(Float64Array::from_iter(figures)));
+            columns.push(Arc::new(figures.collect::<Float64Array>()));
         }
     }
     columns.push(Arc::new(BooleanArray::from(is_final)));

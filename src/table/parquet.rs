@@ -21,9 +21,6 @@ use crate::model::Dataset;
 pub struct DamagedError(String);
 
 /// The bytes of a partition's file.
-///
-/// # Panics
-/// Never: writing to memory fails only for batches that do not fit their own schema.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     let entries = footer.entries().into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();

@@ -1,5 +1,11 @@
 //! Integration tests, one binary, since arrow is slow to link.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod engines;
 mod layers;
+mod moto;
+mod s3;
 mod spine;
 mod support;

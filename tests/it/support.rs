@@ -1,5 +1,6 @@
 //! A sandbox for one test: a folder, a simulator of the API on a free port, and the program itself.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -99,7 +100,7 @@ impl Sandbox {
             self.base_url
         );
         for n in 1..=streams {
-            text.push_str(&format!("[streams.s{n}]\nid = \"st-{n}\"\nclient_id = \"cs-{n}\"\n"));
+            let _ = write!(text, "[streams.s{n}]\nid = \"st-{n}\"\nclient_id = \"cs-{n}\"\n");
         }
         std::fs::write(self.path("trendlake.toml"), text + more).unwrap();
     }

@@ -1,0 +1,224 @@
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Algorithm, Credentials, OnMissing, Stream};
+use crate::model::{
+    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Points, Slice, Summary, Trend, Window, windows,
+};
+use crate::secret::SecretRef;
+
+fn stream(zone: chrono_tz::Tz) -> Stream {
+    Stream {
+        name: "support".into(),
+        id: "st-1".parse().unwrap(),
+        base_url: "https://kore.example".parse().unwrap(),
+        credentials: Credentials {
+            client_id: "cs-1".into(),
+            subject: "s".into(),
+            algorithm: Algorithm::Hs256,
+            key: SecretRef::Env("X".into()),
+        },
+        zone,
+        first_date: "2026-03-01".parse().unwrap(),
+        grains: Grain::ALL.to_vec(),
+        slices: vec![Slice::ALL, Slice::DASHBOARD],
+        settle_days: 3,
+        on_missing: OnMissing::Null,
+        rate_limits: vec![],
+    }
+}
+
+fn march() -> Window {
+    windows("2026-03-01".parse().unwrap(), "2026-03-31".parse().unwrap()).next().unwrap()
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// A month of figures that are all different, with some missing.
+fn trend(grain: Grain, offset: i64) -> Trend {
+    let counts =
+        |n: i64| Counts { unique: Some(n + offset), new: (n % 7 != 0).then_some(n), returning: Some(n / 2) };
+    let points = match grain {
+        Grain::Daily => Points::Daily(
+            march().dates().zip(1..).map(|(date, n)| DayPoint { date, counts: counts(n) }).collect(),
+        ),
+        Grain::Hourly => Points::Hourly(
+            march()
+                .dates()
+                .flat_map(|date| (0..24).map(move |hour| (date, hour)))
+                .zip(1..)
+                .map(|((date, hour), n)| HourPoint { date, hour, counts: counts(n) })
+                .collect(),
+        ),
+    };
+    let averages = Averages { unique: Some(34.4), new: None, returning: Some(0.0) };
+    Trend { summary: Summary { counts: counts(8), averages }, points, missing: 0 }
+}
+
+fn built(dataset: Dataset, zone: chrono_tz::Tz, fetched_at: &str) -> RecordBatch {
+    let grain = dataset.grain();
+    let answers = [(Slice::ALL, trend(grain, 0)), (Slice::DASHBOARD, trend(grain, 1000))];
+    batch(dataset, &stream(zone), march(), &answers, at(fetched_at))
+}
+
+fn footer(batch: &RecordBatch) -> Footer {
+    Footer {
+        format_version: FORMAT_VERSION,
+        fingerprint: "f".into(),
+        start: march().start,
+        end: march().end,
+        settle_days: 3,
+        is_final: true,
+        content_hash: content_hash(batch),
+        fetched_at: at("2026-05-01T00:00:00.123456Z"),
+    }
+}
+
+#[test]
+fn the_schemas_are_the_public_contract() {
+    use std::fmt::Write;
+    let mut text = format!("format version {FORMAT_VERSION}\n");
+    for dataset in Dataset::ALL {
+        let _ = writeln!(text, "\n{dataset}, sorted by {}", sort_columns(dataset).join(", "));
+        for field in schema(dataset).fields() {
+            let null = if field.is_nullable() { "null" } else { "not null" };
+            let additive =
+                if field.metadata().get("trendlake.additive").is_some() { ", not additive" } else { "" };
+            let _ = writeln!(text, "  {} {} {null}{additive}", field.name(), field.data_type());
+        }
+    }
+    let golden = std::fs::read_to_string("tests/data/schema.txt").unwrap_or_default();
+    assert_eq!(
+        text, golden,
+        "the columns are a public contract: a change needs a new FORMAT_VERSION and tests/data/schema.txt"
+    );
+}
+
+#[test]
+fn files_round_trip_byte_for_byte() {
+    for dataset in Dataset::ALL {
+        let batch = built(dataset, chrono_tz::UTC, "2026-05-01T00:00:00.123456Z");
+        let bytes = encode(dataset, &batch, &footer(&batch));
+        assert_eq!(bytes, encode(dataset, &batch, &footer(&batch)), "{dataset}");
+        let back = decode(dataset, &bytes).unwrap();
+        assert_eq!(back.columns(), batch.columns(), "{dataset}");
+        assert_eq!(read_footer(&bytes).unwrap(), footer(&batch), "{dataset}");
+        let other = if dataset == Dataset::Daily { Dataset::Hourly } else { Dataset::Daily };
+        assert!(decode(other, &bytes).is_err());
+    }
+}
+
+#[test]
+fn rows_are_final_day_by_day_and_a_summary_as_a_whole() {
+    // On April 2, days up to March 29 have been over for three whole days.
+    let fetched_at = "2026-04-02T12:00:00Z";
+    let finals = |dataset| {
+        let batch = built(dataset, chrono_tz::UTC, fetched_at);
+        batch.column_by_name("is_final").unwrap().as_boolean().values().iter().filter(|v| *v).count()
+    };
+    assert_eq!(finals(Dataset::Daily), 2 * 29);
+    assert_eq!(finals(Dataset::Hourly), 2 * 29 * 24);
+    assert_eq!(finals(Dataset::Summary), 0);
+    let later = built(Dataset::Summary, chrono_tz::UTC, "2026-04-04T00:00:00Z");
+    assert!(later.column_by_name("is_final").unwrap().as_boolean().value(0));
+}
+
+#[test]
+fn the_hours_of_days_with_23_and_25_hours() {
+    let starts = |zone, row: usize| {
+        let batch = built(Dataset::Hourly, zone, "2026-05-01T00:00:00Z");
+        let column =
+            batch.column_by_name("hour_start").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        column.is_valid(row).then(|| DateTime::from_timestamp_micros(column.value(row)).unwrap())
+    };
+    let new_york = chrono_tz::America::New_York;
+    let row = |day: usize, hour: usize| (day - 1) * 24 + hour;
+    assert_eq!(starts(new_york, row(8, 1)), Some(at("2026-03-08T06:00:00Z")));
+    assert_eq!(starts(new_york, row(8, 2)), None);
+    assert_eq!(starts(new_york, row(8, 3)), Some(at("2026-03-08T07:00:00Z")));
+    assert_eq!(starts(new_york, row(9, 0)), Some(at("2026-03-09T04:00:00Z")));
+    // Gaza goes forward on 2026-03-28; Troll is two hours off in summer. Whatever the zone, a row
+    // either has no instant or one at which its wall clock shows its hour.
+    for zone in [chrono_tz::Asia::Gaza, chrono_tz::Antarctica::Troll, chrono_tz::Asia::Kathmandu] {
+        let batch = built(Dataset::Hourly, zone, "2026-05-01T00:00:00Z");
+        let starts =
+            batch.column_by_name("hour_start").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        let hours =
+            batch.column_by_name("hour").unwrap().as_primitive::<arrow::datatypes::Int8Type>().clone();
+        for row in (0..batch.num_rows()).filter(|row| starts.is_valid(*row)) {
+            let local = DateTime::from_timestamp_micros(starts.value(row)).unwrap().with_timezone(&zone);
+            assert_eq!(
+                chrono::Timelike::hour(&local),
+                u32::from(hours.value(row).cast_unsigned()),
+                "{zone} {local}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_hash_sees_every_column_but_the_time_of_fetching() {
+    for dataset in Dataset::ALL {
+        let batch = built(dataset, chrono_tz::UTC, "2026-05-01T00:00:00Z");
+        assert_eq!(
+            content_hash(&batch),
+            content_hash(&built(dataset, chrono_tz::UTC, "2026-06-01T00:00:00Z"))
+        );
+        let mut hashes = std::collections::BTreeSet::from([content_hash(&batch)]);
+        let names: Vec<_> = batch.schema().fields().iter().map(|f| f.name().clone()).collect();
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != "fetched_at") {
+            // Every column takes the values of other rows, or of another month, in turn.
+            let mut columns = batch.columns().to_vec();
+            let rows = batch.num_rows();
+            columns[index] = match columns[index].data_type() {
+                arrow::datatypes::DataType::Utf8 => {
+                    std::sync::Arc::new(arrow::array::StringArray::new_repeated("other", rows))
+                }
+                arrow::datatypes::DataType::Boolean => {
+                    std::sync::Arc::new(arrow::array::BooleanArray::from(vec![false; rows]))
+                }
+                other => arrow::compute::cast(&arrow::array::Int64Array::from_value(17, rows), other)
+                    .or_else(|_| arrow::compute::cast(&arrow::array::Int32Array::from_value(17, rows), other))
+                    .unwrap(),
+            };
+            let changed = RecordBatch::try_new(batch.schema(), columns).unwrap();
+            assert!(hashes.insert(content_hash(&changed)), "{dataset}: `{name}` does not count");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_hash_does_not_depend_on_the_order_of_rows(order in Just((0u32..62).collect::<Vec<_>>()).prop_shuffle()) {
+        let batch = built(Dataset::Daily, chrono_tz::UTC, "2026-05-01T00:00:00Z");
+        let shuffled = take_record_batch(&batch, &arrow::array::UInt32Array::from(order)).unwrap();
+        prop_assert_eq!(content_hash(&batch), content_hash(&shuffled));
+    }
+
+    /// A damaged file is an error, or by chance still readable; it never ends the program.
+    #[test]
+    fn damage_does_not_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..8), cut in any::<prop::sample::Index>(), is_cut in any::<bool>()) {
+        let batch = built(Dataset::Hourly, chrono_tz::UTC, "2026-05-01T00:00:00Z");
+        let mut bytes = encode(Dataset::Hourly, &batch, &footer(&batch)).to_vec();
+        for (index, mask) in flips {
+            let at = index.index(bytes.len());
+            bytes[at] ^= mask;
+        }
+        if is_cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let bytes = Bytes::from(bytes);
+        if let Ok(found) = decode(Dataset::Hourly, &bytes) {
+            prop_assert!(read_footer(&bytes).is_err() || content_hash(&found).len() == 32);
+        }
+    }
+}
