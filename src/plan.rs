@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::config::{RateLimit, Stream};
 use crate::model::{Month, Partition, Unit, Window, local_now, settled_at, windows};
@@ -34,6 +34,8 @@ pub enum Presence {
         fingerprint: String,
         /// The first day asked for.
         start: NaiveDate,
+        /// Whether all of its rows say that they are final.
+        is_final: bool,
         /// Whether an older version of the columns wrote it.
         old_format: bool,
     },
@@ -142,18 +144,18 @@ fn state(
     now: DateTime<Utc>,
 ) -> State {
     let settled = settled_at(window.month.last_day(), stream.zone, stream.settle_days);
-    let (seen_at, stale) = match presence {
+    let (seen_at, rows_final, stale) = match presence {
         None => return State::Missing,
         Some(Presence::Damaged) => return State::Damaged,
-        Some(Presence::Listed { written_at }) => (*written_at, false),
-        Some(Presence::Known { fetched_at, fingerprint: asked, start, old_format }) => {
+        Some(Presence::Listed { written_at }) => (*written_at, true, false),
+        Some(Presence::Known { fetched_at, fingerprint: asked, start, is_final, old_format }) => {
             // A partition that reaches further back than asked for is not cut.
-            (*fetched_at, asked != fingerprint || *old_format || *start > window.start)
+            (*fetched_at, *is_final, asked != fingerprint || *old_format || *start > window.start)
         }
     };
     if stale {
         State::Stale
-    } else if seen_at < settled || now < settled {
+    } else if seen_at < settled || now < settled || !rows_final {
         State::Provisional
     } else {
         State::Final
@@ -180,11 +182,12 @@ pub fn needs_footer(
     !verified || now - settled < READ_FOOTERS_FOR || undecided.contains(&written_at)
 }
 
-/// How many requests a stream's units take, without retries.
+/// How many requests a stream's units take, without retries. A damaged object is left alone, so
+/// nothing is asked for it.
 #[must_use]
 pub fn requests(stream: &Stream, planned: &[Planned]) -> u64 {
-    let due = planned.iter().filter(|p| p.state != State::Final).count();
-    due as u64 * stream.slices.len() as u64
+    let asked = planned.iter().filter(|p| !matches!(p.state, State::Final | State::Damaged)).count();
+    asked as u64 * stream.slices.len() as u64
 }
 
 /// The least time in which the limits let `requests` requests leave, the first one at once.
@@ -208,12 +211,6 @@ pub fn least_time(requests: u64, limits: &[RateLimit]) -> Duration {
         left.push_back(now);
     }
     now
-}
-
-/// The first day that is not settled for a stream, as of `now`: what `status` shows as the edge.
-#[must_use]
-pub fn first_unsettled(stream: &Stream, now: DateTime<Utc>) -> NaiveDate {
-    local_now(now, stream.zone).date() - Days::new(u64::from(stream.settle_days))
 }
 
 #[cfg(test)]

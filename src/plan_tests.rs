@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{Algorithm, Credentials, OnMissing};
 use crate::model::{Dataset, Grain, Slice};
 use crate::secret::SecretRef;
+use chrono::Days;
 
 fn stream() -> Stream {
     Stream {
@@ -19,6 +20,7 @@ fn stream() -> Stream {
         grains: Grain::ALL.to_vec(),
         slices: vec![Slice::ALL, Slice::DASHBOARD],
         settle_days: 3,
+        max_range_days: 31,
         on_missing: OnMissing::Null,
         rate_limits: vec![],
     }
@@ -37,6 +39,7 @@ fn known(fetched_at: &str) -> Presence {
         fetched_at: at(fetched_at),
         fingerprint: stream().fingerprint(),
         start: "2026-01-15".parse().unwrap(),
+        is_final: true,
         old_format: false,
     }
 }
@@ -90,9 +93,24 @@ fn what_was_asked_differently_is_stale() {
         panic!()
     };
     let cases = [
-        (Presence::Known { fetched_at, fingerprint: "other".into(), start, old_format: false }, State::Stale),
         (
-            Presence::Known { fetched_at, fingerprint: fingerprint.clone(), start, old_format: true },
+            Presence::Known {
+                fetched_at,
+                fingerprint: "other".into(),
+                start,
+                is_final: true,
+                old_format: false,
+            },
+            State::Stale,
+        ),
+        (
+            Presence::Known {
+                fetched_at,
+                fingerprint: fingerprint.clone(),
+                start,
+                is_final: true,
+                old_format: true,
+            },
             State::Stale,
         ),
         (
@@ -100,13 +118,20 @@ fn what_was_asked_differently_is_stale() {
                 fetched_at,
                 fingerprint: fingerprint.clone(),
                 start: start + Days::new(1),
+                is_final: true,
                 old_format: false,
             },
             State::Stale,
         ),
         // One that reaches further back is not cut.
         (
-            Presence::Known { fetched_at, fingerprint, start: start - Days::new(1), old_format: false },
+            Presence::Known {
+                fetched_at,
+                fingerprint,
+                start: start - Days::new(1),
+                is_final: true,
+                old_format: false,
+            },
             State::Final,
         ),
     ];

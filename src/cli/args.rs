@@ -91,9 +91,8 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
-    /// Where to write it.
-    #[arg(default_value = "trendlake.toml")]
-    pub path: PathBuf,
+    /// Where to write it; by default where `--config` says.
+    pub path: Option<PathBuf>,
     /// Replace a file that is there.
     #[arg(long)]
     pub force: bool,

@@ -1,10 +1,11 @@
 //! `--from` and `--to`: months, or dates that stand for their month.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::failure::Failure;
+use crate::config::Stream;
 use crate::model::Month;
-use crate::plan::Scope;
+use crate::plan::{Scope, stream_windows};
 
 /// The scope of a range that the user has typed.
 pub(super) fn scope(from: Option<&str>, to: Option<&str>, force: bool) -> Result<Scope, Failure> {
@@ -19,6 +20,11 @@ pub(super) fn scope(from: Option<&str>, to: Option<&str>, force: bool) -> Result
         ));
     }
     Ok(Scope { from, to, force })
+}
+
+/// Whether any stream has a month within the scope that is not wholly in the future.
+pub(super) fn has_begun(scope: &Scope, streams: &[Stream], now: DateTime<Utc>) -> bool {
+    streams.iter().any(|stream| stream_windows(stream, scope, now).next().is_some())
 }
 
 fn month(flag: &str, text: &str) -> Result<Month, Failure> {

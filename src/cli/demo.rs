@@ -50,7 +50,9 @@ pub(super) async fn demo(command: &Demo, printer: &Printer) -> Result<u8, Failur
     status::show(&setup, &[], printer).await?;
     stop.cancel();
     let _ = server.await;
-    printer.text(&epilogue(folder));
+    if report.exit_code == crate::report::exit::OK {
+        printer.text(&epilogue(folder));
+    }
     Ok(report.exit_code)
 }
 
@@ -64,7 +66,7 @@ Ask it something, for example with DuckDB:
     SELECT stream_name, strftime(period_start, '%Y-%m') AS month,
            s.unique_users AS unique_in_month, sum(d.unique_users) AS sum_of_days, s.is_final
     FROM '{folder}/lake/user_engagement_summary/**/*.parquet' s
-    JOIN '{folder}/lake/user_engagement_daily/**/*.parquet' d USING (stream_id, stream_name)
+    JOIN '{folder}/lake/user_engagement_daily/**/*.parquet' d USING (stream_id, stream_name, conversation_type, conversation_status, channel)
     WHERE d.date BETWEEN period_start AND period_end
     GROUP BY ALL ORDER BY ALL\"
 

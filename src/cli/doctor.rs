@@ -49,7 +49,8 @@ pub(super) async fn doctor(common: &Common, selection: &Selection, printer: &Pri
     let setup = Setup::load(common)?;
     let streams = setup.streams(&selection.streams)?;
     let mut findings = vec![Finding::good("config", format!("{} is valid", common.config.display()))];
-    let http = http_client(&setup.settings.http).map_err(Failure::setting)?;
+    let http =
+        http_client(&setup.settings.http, streams.iter().all(Stream::is_local)).map_err(Failure::setting)?;
     let at_once = setup.settings.concurrency.streams;
     let tried = streams.iter().map(|stream| try_stream(&setup, stream, http.clone()));
     let tried: Vec<_> = futures_util::stream::iter(tried).buffered(at_once).collect().await;
@@ -66,15 +67,19 @@ async fn try_stream(setup: &Setup, stream: &Stream, http: reqwest::Client) -> Ve
     let signer = match Signer::new(&stream.credentials) {
         Ok(signer) => signer,
         Err(error) => {
-            let failure = Failure { exit_code: exit::PERMISSION, message: error.to_string(), hint: None };
+            let failure = Failure::new(exit::PERMISSION, error.to_string(), None);
             return vec![Finding::bad(&subject, failure)];
         }
     };
     let claims = signer.claims(setup.clock.now(), setup.chance.id());
     let lifetime = claims.exp - setup.clock.now().timestamp();
     let token = format!(
-        "signs with {:?} by {}: appId {}, sub {}, jti {}, good for {lifetime} s",
-        stream.credentials.algorithm, stream.credentials.key, claims.app_id, claims.sub, claims.jti
+        "signs with {} by {}: appId {}, sub {}, jti {}, good for {lifetime} s",
+        stream.credentials.algorithm.as_str(),
+        stream.credentials.key,
+        claims.app_id,
+        claims.sub,
+        claims.jti
     );
     vec![Finding::good(&subject, token), probe(setup, stream, http, &subject).await]
 }
@@ -87,10 +92,7 @@ async fn probe(setup: &Setup, stream: &Stream, http: reqwest::Client, subject: &
     let client = match Client::new(stream, http, max_body, retry, time, Arc::new(Traffic::default())) {
         Ok(client) => client,
         Err(error) => {
-            return Finding::bad(
-                subject,
-                Failure { exit_code: exit::PERMISSION, message: error.to_string(), hint: None },
-            );
+            return Finding::bad(subject, Failure::new(exit::PERMISSION, error.to_string(), None));
         }
     };
     let yesterday = local_now(setup.clock.now(), stream.zone).date() - Days::new(1);
@@ -138,7 +140,7 @@ fn unreachable_because(error: &Error) -> Failure {
         Class::Refused | Class::Redirect | Class::TooLarge | Class::Contract => exit::DATA,
         _ => exit::TRY_AGAIN,
     };
-    Failure { exit_code, message: error.to_string(), hint: error.hint() }
+    Failure::new(exit_code, error.to_string(), error.hint())
 }
 
 /// Writes, reads, lists and deletes an object, and tries what conditional writes do.
@@ -173,11 +175,15 @@ async fn try_lake_steps(setup: &Setup) -> Result<Vec<String>, Failure> {
         None => Commit::Conflict,
     };
     lake.delete_internal(&name).await?;
-    steps.push(format!("{location}: deletes"));
+    steps.push("deletes".into());
     if replaced == Commit::Conflict {
         return Err(Failure::setting(format!("{location}: a replacement whose condition held was refused")));
     }
-    steps.push(format!("{location}: replaces an object only if it is unchanged"));
+    steps.push(if setup.settings.lake.single_writer {
+        "replaces objects without conditions, as `single_writer` vouches for one writer".into()
+    } else {
+        "replaces an object only if it is unchanged".into()
+    });
     Ok(steps)
 }
 

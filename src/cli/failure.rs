@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::config::Problems;
+use crate::config::{Problem, Problems};
 use crate::export;
 use crate::lake::{self, Kind};
 use crate::report::exit;
@@ -16,29 +16,38 @@ pub(super) struct Failure {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What to mend in the configuration, one by one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 impl Failure {
+    pub(super) fn new(exit_code: u8, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { exit_code, message: message.into(), hint, problems: Vec::new() }
+    }
+
     pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { exit_code: exit::USAGE, message: message.into(), hint: Some(hint.into()) }
+        Self::new(exit::USAGE, message, Some(hint.into()))
     }
 
     pub(super) fn bug(message: impl Into<String>) -> Self {
-        Self { exit_code: exit::BUG, message: message.into(), hint: None }
+        Self::new(exit::BUG, message, None)
     }
 
     pub(super) fn config(problems: &Problems) -> Self {
-        Self { exit_code: exit::CONFIG, message: super::text::plain_lines(&problems.to_string()), hint: None }
+        Self {
+            problems: problems.0.clone(),
+            ..Self::new(exit::CONFIG, super::text::plain_lines(&problems.to_string()), None)
+        }
     }
 
     /// A setting that turned out unusable when it was used.
     pub(super) fn setting(message: impl Into<String>) -> Self {
-        Self { exit_code: exit::CONFIG, message: message.into(), hint: None }
+        Self::new(exit::CONFIG, message, None)
     }
 
     pub(super) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        let message = format!("cannot {what} `{}`: {error}", path.display());
-        Self { exit_code: exit::STORAGE, message, hint: None }
+        Self::new(exit::STORAGE, format!("cannot {what} `{}`: {error}", path.display()), None)
     }
 }
 
@@ -61,7 +70,7 @@ impl From<lake::Error> for Failure {
             Kind::Foreign => exit::INTEGRITY,
             Kind::Settings => exit::CONFIG,
         };
-        Self { exit_code, message: error.to_string(), hint: error.hint().map(Into::into) }
+        Self::new(exit_code, error.to_string(), error.hint().map(Into::into))
     }
 }
 
@@ -69,11 +78,9 @@ impl From<export::Error> for Failure {
     fn from(error: export::Error) -> Self {
         match error {
             export::Error::Lake(error) => error.into(),
-            export::Error::NewerFormat { .. } => Self {
-                exit_code: exit::CONFIG,
-                message: error.to_string(),
-                hint: Some("upgrade this trendlake".into()),
-            },
+            export::Error::NewerFormat { .. } => {
+                Self::new(exit::CONFIG, error.to_string(), Some("upgrade this trendlake".into()))
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 use super::args::Init;
 use super::failure::Failure;
@@ -9,8 +10,8 @@ use super::printer::Printer;
 use crate::config::STARTER;
 use crate::report::exit;
 
-pub(super) fn init(command: &Init, printer: &Printer) -> Result<u8, Failure> {
-    let path = &command.path;
+pub(super) fn init(command: &Init, config: &Path, printer: &Printer) -> Result<u8, Failure> {
+    let path = command.path.as_deref().unwrap_or(config);
     let mut options = OpenOptions::new();
     options.write(true);
     if command.force {
@@ -27,7 +28,10 @@ pub(super) fn init(command: &Init, printer: &Printer) -> Result<u8, Failure> {
                 "`--force` replaces it",
             ));
         }
-        Err(e) => return Err(Failure::io("write", path, &e)),
+        Err(e) => {
+            let message = format!("cannot write `{}`: {e}", path.display());
+            return Err(Failure::usage(message, "name a file in a folder that exists and can be written to"));
+        }
     }
     printer.result(&serde_json::json!({ "written": path }), || {
         format!(

@@ -9,9 +9,9 @@ use super::args::{Common, LogFormat};
 use super::progress;
 
 /// Starts the log. `RUST_LOG` decides what is written; without it, warnings on a terminal (the
-/// display shows the rest) and one line per unit elsewhere.
-pub(super) fn start(common: &Common) {
-    let level = if progress::is_shown(common) { "warn" } else { "trendlake=info,warn" };
+/// display shows the rest) or where `quiet`, and one line per unit elsewhere.
+pub(super) fn start(common: &Common, quiet: bool) {
+    let level = if quiet || progress::is_shown(common) { "warn" } else { "trendlake=info,warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -47,7 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let printer = Printer::new(args.common.output);
     let result = match args.command {
-        Command::Init(command) => init::init(&command, &printer),
+        Command::Init(command) => init::init(&command, &args.common.config, &printer),
         Command::Validate => validate::validate(&args.common, &printer),
         Command::Schema => {
             printer.json(&crate::config::schema());
@@ -67,7 +67,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// Commands that talk to the API or the lake.
 fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<u8, Failure> {
-    logging::start(common);
+    logging::start(common, matches!(command, Command::Demo(_)));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -12,6 +12,8 @@ use crate::chance::Chance;
 use crate::config::{Settings, Stream};
 use crate::simulator::{self, FaultRule, SimulatedStream, VerifyingKey};
 
+/// How a configuration begins that may be replaced.
+const MARK: &str = "# Made-up streams";
 /// The zones of made-up streams, in turn.
 const ZONES: [&str; 3] = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"];
 
@@ -23,10 +25,17 @@ pub(super) fn write(
     first_date: NaiveDate,
     chance: &Chance,
 ) -> Result<std::path::PathBuf, Failure> {
+    let path = folder.join("trendlake.toml");
+    if fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(MARK)) {
+        return Err(Failure::usage(
+            format!("`{}` is a configuration of your own, which this would replace", path.display()),
+            "name another folder",
+        ));
+    }
     let secrets = folder.join("secrets");
     fs::create_dir_all(&secrets).map_err(|e| Failure::io("create", &secrets, &e))?;
     let mut text = format!(
-        "# Made-up streams, served by `trendlake simulate`.\n\n\
+        "{MARK}, served by `trendlake simulate`.\n\n\
          [lake]\nurl = \"lake\"\n\n\
          [defaults]\nbase_url = \"{base_url}\"\nfirst_date = \"{first_date}\"\n"
     );
@@ -41,7 +50,6 @@ pub(super) fn write(
         );
         write_secret(&secrets.join(name), &format!("{}{}", chance.id().simple(), chance.id().simple()))?;
     }
-    let path = folder.join("trendlake.toml");
     fs::write(&path, text).map_err(|e| Failure::io("write", &path, &e))?;
     Ok(path)
 }

@@ -37,6 +37,15 @@ async fn reconcile_and_print(
     printer: &Printer,
 ) -> Result<u8, Failure> {
     let report = reconcile(setup, streams, scope, progress::is_shown(common)).await?;
+    if !scope.is_everything()
+        && report.units.is_empty()
+        && !backfill_range::has_begun(scope, streams, setup.clock.now())
+    {
+        return Err(Failure::usage(
+            "the range holds no month that has begun",
+            "both ends are inclusive, as `2025-01`",
+        ));
+    }
     printer.result(&report, || summary(&report));
     for line in open_lines(&report) {
         printer.note(&line);
@@ -58,7 +67,8 @@ pub(super) async fn reconcile(
         let mut lake = Lake::open(&setup.settings.lake)?;
         let _lock = lake.lock().await?;
         let context = Context {
-            http: http_client(&setup.settings.http).map_err(Failure::setting)?,
+            http: http_client(&setup.settings.http, streams.iter().all(Stream::is_local))
+                .map_err(Failure::setting)?,
             settings: setup.settings.clone(),
             lake,
             clock: setup.clock.clone(),
@@ -86,25 +96,31 @@ pub(super) fn summary(report: &Report) -> String {
     if t.planned == 0 {
         return "everything is final: nothing to fetch".into();
     }
-    let mut parts = vec![format!("{} committed", text::number(t.committed))];
-    let more = [(t.unchanged, "unchanged"), (t.failed, "failed"), (t.open, "left open")];
+    let mut parts = Vec::new();
+    let more =
+        [(t.committed, "committed"), (t.unchanged, "unchanged"), (t.failed, "failed"), (t.open, "left open")];
     parts.extend(more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", text::number(*n))));
     let mut lines = vec![
         format!("{}: {} in {}", text::count(t.planned, "unit"), parts.join(", "), text::duration(took)),
-        format!(
-            "{}, {} written as {} ({})",
-            text::count(t.requests, "request"),
-            text::count(t.rows, "row"),
-            text::count(t.puts, "object"),
-            text::bytes(t.bytes)
-        ),
+        match t.puts {
+            0 => format!("{}, nothing written", text::count(t.requests, "request")),
+            puts => format!(
+                "{}, {} written as {} ({})",
+                text::count(t.requests, "request"),
+                text::count(t.rows, "row"),
+                text::count(puts, "object"),
+                text::bytes(t.bytes)
+            ),
+        },
     ];
     let oddities = [
-        (t.retries, "repeated request"),
-        (t.restated, "restated figure"),
-        (t.missing, "day or hour without figures"),
+        (t.retries, "repeated requests"),
+        (t.restated, "restated figures"),
+        (t.missing, "days or hours without figures"),
     ];
-    lines.extend(oddities.iter().filter(|(n, _)| *n > 0).map(|(n, what)| text::count(*n, what)));
+    lines.extend(
+        oddities.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{what}: {}", text::number(*n))),
+    );
     if t.rate_wait_ms >= 1000 {
         let waited = std::time::Duration::from_millis(t.rate_wait_ms);
         lines.push(format!("{} of waiting for rate limits, over all streams", text::duration(waited)));

@@ -47,11 +47,7 @@ impl Stop {
         self.token.cancel();
         tokio::select! {
             result = &mut work => result,
-            exit_code = next() => Err(Failure {
-                exit_code,
-                message: "left at once; the lake is sound, and the next run finishes the rest".into(),
-                hint: None,
-            }),
+            exit_code = next() => Err(Failure::new(exit_code, "left at once; the lake is sound, and the next run finishes the rest", None)),
         }
     }
 }

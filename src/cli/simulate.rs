@@ -44,7 +44,7 @@ pub(super) async fn simulate(common: &Common, command: Simulate, printer: &Print
         || {
             format!(
                 "serving {} on {base_url}; try\n  trendlake run --config {} --base-url {base_url} --lake ./rehearsal",
-                super::text::count(count as u64, "made-up stream"),
+                super::text::count(count as u64, "stream"),
                 sources.config.display()
             )
         },

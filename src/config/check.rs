@@ -10,12 +10,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::raw::{self, Field, Raw};
 use super::settings::{
     Algorithm, Concurrency, HttpSettings, LakeSettings, Location, OnMissing, RateLimit, RetrySettings,
-    Settings,
+    Settings, is_loopback,
 };
 use super::{Problem, Sources};
 
@@ -38,7 +38,7 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) -> Option<Settings> {
     let mut checker = Checker { problems, base };
-    let lake = checker.lake(&raw.lake);
+    let lake = checker.lake(&raw.lake, sources.lake.is_some());
     let plain_hosts = checker.value("http.allow_plain_http", &raw.http.allow_plain_http).unwrap_or_default();
     let http = checker.http(&raw.http);
     let retry = checker.retry(&raw.retry);
@@ -62,11 +62,11 @@ fn deduplicate(problems: &mut Vec<Problem>) {
     problems.retain(|p| seen.insert((p.key.clone(), p.message.clone())));
 }
 
-fn is_known_option(location: &Location, name: &str) -> bool {
+fn is_known_option(location: Option<&Location>, name: &str) -> bool {
     match location {
         // Told as one problem, not as one for each option.
-        Location::Folder(_) => true,
-        Location::Remote(url) => match url.scheme() {
+        None | Some(Location::Folder(_)) => true,
+        Some(Location::Remote(url)) => match url.scheme() {
             "s3" => name.parse::<object_store::aws::AmazonS3ConfigKey>().is_ok(),
             "gs" => name.parse::<object_store::gcp::GoogleConfigKey>().is_ok(),
             _ => name.parse::<object_store::azure::AzureConfigKey>().is_ok(),
@@ -171,7 +171,8 @@ impl Checker<'_> {
         Some(path)
     }
 
-    fn lake(&mut self, raw: &raw::Lake) -> Option<LakeSettings> {
+    /// `elsewhere` says that a flag names the lake: the options of the configured one are not its own.
+    fn lake(&mut self, raw: &raw::Lake, elsewhere: bool) -> Option<LakeSettings> {
         let ca_file = self.existing_file("lake.ca_file", &raw.ca_file);
         let retry_timeout = self.duration("lake.retry_timeout", &raw.retry_timeout, Duration::from_mins(1));
         let single_writer = self.value("lake.single_writer", &raw.single_writer).unwrap_or(false);
@@ -185,8 +186,16 @@ impl Checker<'_> {
             }
             return None;
         };
-        let location = self.location(&text)?;
-        let options = self.options(&raw.options, &location);
+        let location = self.location(&text);
+        let mut options = self.options(&raw.options, location.as_ref());
+        let location = location?;
+        if matches!(location, Location::Folder(_)) && !options.is_empty() {
+            if !elsewhere {
+                let hint = Some("remove the table, or set `lake.url` to an object store");
+                self.report("lake.options", "a folder has no options", hint);
+            }
+            options.clear();
+        }
         Some(LakeSettings { location, options, ca_file, retry_timeout, single_writer })
     }
 
@@ -243,7 +252,11 @@ impl Checker<'_> {
         }
     }
 
-    fn options(&mut self, raw: &BTreeMap<String, Value>, location: &Location) -> BTreeMap<String, String> {
+    fn options(
+        &mut self,
+        raw: &BTreeMap<String, Value>,
+        location: Option<&Location>,
+    ) -> BTreeMap<String, String> {
         let mut options = BTreeMap::new();
         for (name, value) in raw {
             let key = format!("lake.options.{name}");
@@ -255,8 +268,18 @@ impl Checker<'_> {
                     continue;
                 }
             };
-            let secret =
-                ["secret", "password", "token", "sas", "private", "credential", "account_key", "master_key"];
+            let secret = [
+                "secret",
+                "password",
+                "customer_key",
+                "encryption_key",
+                "token",
+                "sas",
+                "private",
+                "credential",
+                "account_key",
+                "master_key",
+            ];
             let lower = name.to_ascii_lowercase();
             if secret.iter().any(|s| lower.contains(s))
                 || lower.ends_with("access_key")
@@ -278,13 +301,6 @@ impl Checker<'_> {
                 continue;
             }
             options.insert(lower, value);
-        }
-        if matches!(location, Location::Folder(_)) && !options.is_empty() {
-            self.report(
-                "lake.options",
-                "a folder has no options",
-                Some("remove the table, or set `lake.url` to an object store"),
-            );
         }
         options
     }
@@ -339,15 +355,11 @@ impl Checker<'_> {
             self.report(key, "a base URL has no user, password, query or fragment", hint);
             return None;
         }
-        let loopback = match url.host() {
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => {
-                self.report(key, "a base URL names a host", hint);
-                return None;
-            }
-        };
+        if url.host().is_none() {
+            self.report(key, "a base URL names a host", hint);
+            return None;
+        }
+        let loopback = is_loopback(&url);
         match url.scheme() {
             "https" => Some(url),
             "http" if loopback || plain_hosts.iter().any(|h| Some(h.as_str()) == url.host_str()) => Some(url),

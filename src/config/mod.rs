@@ -12,6 +12,8 @@ mod unknown;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 
@@ -35,7 +37,7 @@ pub struct Sources {
 }
 
 /// One thing to mend in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The key, such as `streams.support.zone`; empty for the file as a whole.
     pub key: String,
@@ -87,7 +89,7 @@ impl Settings {
             figment = figment.merge(Serialized::default("lake.url", lake));
         }
         let tree: serde_json::Value = figment.extract().map_err(|e| unreadable(file, &e))?;
-        let (raw, mut problems) = unknown::parse(tree)?;
+        let (raw, mut problems) = unknown::parse(tree);
         let base = |key: &str| {
             let source = figment.find_metadata(key)?.source.as_ref()?;
             Some(source.file_path()?.parent()?.to_path_buf())

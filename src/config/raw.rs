@@ -141,6 +141,9 @@ pub(super) struct Stream {
     pub slices: Field<Slices>,
     /// For how many days after a month's end its figures may still change.
     pub settle_days: Field<u64>,
+    /// The longest range to ask for at once, in days. Only for a server that does not take a month:
+    /// the months' summaries then have no figures.
+    pub max_range_days: Field<u64>,
     /// What a day or hour means that the API leaves out: `null` (a row without figures) or `reject`.
     pub on_missing: Field<String>,
     /// How many requests the API allows in any rolling period.

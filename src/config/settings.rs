@@ -81,6 +81,8 @@ pub struct Stream {
     pub slices: Vec<Slice>,
     /// How many days after its end a day's figures count as settled.
     pub settle_days: u16,
+    /// The longest range to ask for at once, in days.
+    pub max_range_days: u32,
     /// What an absent day or hour means.
     pub on_missing: OnMissing,
     /// The rolling limits, our share already applied; at least one.
@@ -88,6 +90,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Whether its API is on this machine: a simulator.
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.base_url)
+    }
+
     /// A fingerprint of what is asked of the API and written besides its figures. Where a
     /// partition carries another one, it was asked differently and is stale.
     #[must_use]
@@ -95,6 +102,16 @@ impl Stream {
         // Texts are quoted, so that no two settings give one text.
         let slices: Vec<_> = self.slices.iter().map(|s| format!("{:?}", s.to_string())).collect();
         hex(&format!("{:?} {} {}", self.name, self.zone, slices.join(",")))
+    }
+}
+
+/// Whether a URL's host is this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 
@@ -134,6 +151,16 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The name in a token's header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs512 => "HS512",
+            Self::Rs256 => "RS256",
+            Self::Rs512 => "RS512",
+        }
+    }
+
     /// Whether the key is an RSA private key instead of a secret text.
     #[must_use]
     pub const fn is_rsa(self) -> bool {

@@ -2,29 +2,42 @@
 
 use serde_json::Value;
 
+use super::Problem;
 use super::raw::Raw;
-use super::{Problem, Problems};
 
-/// Reads the tree and reports every key that no setting has.
-///
-/// # Errors
-/// When a whole section has the wrong type, since nothing below it can then be read.
-pub(super) fn parse(tree: Value) -> Result<(Raw, Vec<Problem>), Problems> {
+/// The sections of the file, each a table.
+const SECTIONS: [&str; 6] = ["lake", "defaults", "streams", "http", "retry", "concurrency"];
+
+/// Reads the tree and reports every key that no setting has, and every section that is no table.
+pub(super) fn parse(mut tree: Value) -> (Raw, Vec<Problem>) {
+    let mut problems = Vec::new();
+    for section in SECTIONS {
+        require_table(&mut tree, &[section], &mut problems);
+    }
+    require_table(&mut tree, &["lake", "options"], &mut problems);
+    let names: Vec<String> = tree
+        .get("streams")
+        .and_then(Value::as_object)
+        .map(|s| s.keys().cloned().collect())
+        .unwrap_or_default();
+    for name in &names {
+        require_table(&mut tree, &["streams", name], &mut problems);
+    }
     let mut paths = Vec::new();
-    let mut collect = |path: serde_ignored::Path<'_>| paths.push(segments(&path));
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = serde_path_to_error::Deserializer::new(tree, &mut track);
-    let raw = serde_ignored::deserialize(deserializer, &mut collect);
+    let raw = serde_ignored::deserialize(tree, |path: serde_ignored::Path<'_>| paths.push(segments(&path)));
     let schema = super::schema();
-    let unknown: Vec<_> = paths.iter().map(|path| problem(&schema, path)).collect();
-    if let Ok(raw) = raw {
-        Ok((raw, unknown))
-    } else {
-        // serde's own text would quote the value.
-        let key = track.path().to_string();
+    problems.extend(paths.iter().map(|path| problem(&schema, path)));
+    (raw.expect("tables of lenient values take anything"), problems)
+}
+
+/// Replaces what is no table by an empty one, and says so.
+fn require_table(tree: &mut Value, path: &[&str], problems: &mut Vec<Problem>) {
+    let place = path.iter().try_fold(tree, |node, key| node.get_mut(key));
+    if let Some(value) = place.filter(|value| !value.is_object()) {
+        *value = Value::Object(serde_json::Map::new());
+        let key = path.join(".");
         let hint = Some(format!("begin it with a line `[{key}]`"));
-        let section = Problem { key, message: "expected a table".into(), hint };
-        Err(Problems(std::iter::once(section).chain(unknown).collect()))
+        problems.push(Problem { key, message: "expected a table".into(), hint });
     }
 }
 

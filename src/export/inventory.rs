@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Settings, Stream};
+use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Lake};
 use crate::model::{Dataset, Partition, StreamId};
 use crate::plan::{self, Inventory, Planned, Presence, Scope};
@@ -16,6 +16,8 @@ use crate::table::{self, FORMAT_VERSION};
 const FOOTERS_AT_ONCE: usize = 32;
 /// The name of the lake's own note.
 const NOTE: &str = "lake.json";
+/// No Parquet file is shorter: its magic number twice, and the length of its footer.
+const SMALLEST_FILE: u64 = 12;
 /// Where suspect answers are parked, under the keys of their partitions.
 pub(super) const SUSPECT: &str = "suspect";
 
@@ -61,7 +63,7 @@ pub async fn overview(
     now: DateTime<Utc>,
 ) -> Result<Overview, Error> {
     let note = read_note(lake).await?;
-    let location = settings.lake.location.to_string();
+    let location = place(&settings.lake.location);
     // One stream is listed alone; for several, one listing per dataset is cheaper.
     let single = match streams {
         [stream] => Some(&stream.id),
@@ -109,11 +111,18 @@ pub enum Error {
 /// Which settings the footers of a stream are held against. The lake's place is a part of it: in a
 /// copied lake, the time at which an object was written says nothing of when it was fetched.
 fn settings_fingerprint(stream: &Stream, location: &str) -> String {
-    crate::config::hex(&format!(
-        "{} {} {FORMAT_VERSION} {location:?}",
-        stream.fingerprint(),
-        stream.first_date
-    ))
+    let Stream { first_date, settle_days, .. } = stream;
+    hex(&format!("{} {first_date} {settle_days} {FORMAT_VERSION} {location:?}", stream.fingerprint()))
+}
+
+/// Where the lake is, whatever folder the program was started in.
+fn place(location: &Location) -> String {
+    match location {
+        Location::Folder(path) => {
+            std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+        }
+        Location::Remote(url) => url.to_string(),
+    }
 }
 
 async fn inventory(
@@ -125,6 +134,9 @@ async fn inventory(
 ) -> Result<Inventory, Error> {
     let presences = listed.into_iter().map(|(partition, listed)| async move {
         let written_at = listed.written_at;
+        if listed.size < SMALLEST_FILE {
+            return Ok(Some((partition, Presence::Damaged)));
+        }
         if !plan::needs_footer(stream, partition.month, written_at, verified, now) {
             return Ok(Some((partition, Presence::Listed { written_at })));
         }
@@ -139,6 +151,7 @@ async fn inventory(
             Ok(footer) => Presence::Known {
                 fetched_at: footer.fetched_at,
                 old_format: footer.format_version < FORMAT_VERSION,
+                is_final: footer.is_final,
                 fingerprint: footer.fingerprint,
                 start: footer.start,
             },

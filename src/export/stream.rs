@@ -40,10 +40,7 @@ impl Breaker {
         };
         fuse.in_a_row += u32::from(failure.severity == Severity::PassingApi);
         if stops_stream || fuse.in_a_row >= FAILURES_IN_A_ROW {
-            let not_tried = Failure {
-                message: format!("not tried, since another month failed: {}", failure.message),
-                ..failure.clone()
-            };
+            let not_tried = Failure { message: unit::NOT_TRIED.into(), hint: None, ..failure.clone() };
             fuse.blown.get_or_insert(not_tried);
         }
     }

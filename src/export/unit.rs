@@ -1,7 +1,7 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
 use chrono::{DateTime, Utc};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
 use super::inventory::SUSPECT;
@@ -14,6 +14,9 @@ use crate::model::{Dataset, Question, Slice, Trend, Window};
 use crate::plan::Planned;
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::table::{self, FORMAT_VERSION, Footer};
+
+/// Says that a unit was not tried, because its stream had shown that it would fail the same way.
+pub(super) const NOT_TRIED: &str = "not tried, since another month of the stream failed";
 
 /// What came of a unit.
 pub(super) struct Finished {
@@ -80,7 +83,7 @@ async fn attempt(
         () = context.stop.cancelled() => return Err(Stop::Open),
         answers = fetch(context, client, stream, planned, window) => answers?,
     };
-    let Answers { trends, asked_at, missing } = answers;
+    let Answers { trends, asked_at, missing, in_pieces } = answers;
     let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
     // The clock may have stepped back since the prior was written; the answer is newer all the same.
     let fetched_at = latest_prior.map_or(asked_at, |prior| prior.max(asked_at));
@@ -97,6 +100,10 @@ async fn attempt(
         return suspect(context, planned, &built, stream, window, fetched_at).await;
     }
     for (dataset, prior, batch, _) in built {
+        if in_pieces && dataset == Dataset::Summary && prior.footer().is_some() {
+            // The pieces have no summary; the one that is there is better than none.
+            continue;
+        }
         let footer = footer(stream, window, &batch, fetched_at);
         let key = settle::key(planned, dataset);
         match settle::settle(&context.lake, &key, dataset, &batch, &footer, prior).await? {
@@ -159,6 +166,7 @@ struct Answers {
     trends: Vec<(Slice, Trend)>,
     asked_at: DateTime<Utc>,
     missing: u64,
+    in_pieces: bool,
 }
 
 /// Asks for every slice of the unit.
@@ -172,6 +180,7 @@ async fn fetch(
     let mut trends = Vec::with_capacity(stream.slices.len());
     let mut asked_at = None;
     let mut missing = 0;
+    let mut in_pieces = false;
     for slice in &stream.slices {
         let question = Question {
             stream: stream.id.clone(),
@@ -183,11 +192,12 @@ async fn fetch(
         let answer = client.fetch(&question).await.map_err(|error| api_stop(&error))?;
         warn_of(&context.warnings, &question, &answer);
         missing += u64::from(answer.trend.missing);
+        in_pieces |= answer.in_pieces;
         // The unit is as old as its oldest answer.
         asked_at = Some(asked_at.map_or(answer.asked_at, |t: DateTime<Utc>| t.min(answer.asked_at)));
         trends.push((slice.clone(), answer.trend));
     }
-    Ok(Answers { trends, asked_at: asked_at.expect("a stream has at least one slice"), missing })
+    Ok(Answers { trends, asked_at: asked_at.expect("a stream has at least one slice"), missing, in_pieces })
 }
 
 fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
@@ -235,7 +245,10 @@ async fn suspect(
         class: "suspect".into(),
         severity: Severity::Data,
         message: "all figures are zero where settled days held users; the answer is parked and the lake is as it was".into(),
-        hint: Some("if the zeros are right (such as past the retention), fetch it with `backfill --force`".into()),
+        hint: Some(format!(
+            "if the zeros are right (such as past the retention): `trendlake backfill --from {0} --to {0} --stream {1} --force`",
+            planned.unit.month, stream.id
+        )),
     }))
 }
 
@@ -303,6 +316,10 @@ pub(super) fn log(report: &UnitReport) {
         Outcome::Unchanged => info!(%stream, %grain, %month, %reason, "unchanged"),
         Outcome::Superseded => {
             info!(%stream, %grain, %month, %reason, "another run committed a newer answer");
+        }
+        // The failure that this one follows from has been told.
+        Outcome::Failed(failure) if failure.message == NOT_TRIED => {
+            debug!(%stream, %grain, %month, "{NOT_TRIED}");
         }
         Outcome::Failed(failure) => {
             warn!(%stream, %grain, %month, class = %failure.class, "failed: {}", failure.message);

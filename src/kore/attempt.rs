@@ -23,11 +23,12 @@ const MAX_ERROR_BODY: u64 = 64 * 1024;
 /// vendor asks.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The HTTP client of all streams: one pool of connections, no redirects.
+/// The HTTP client of all streams: one pool of connections, no redirects. `direct` leaves out every
+/// proxy, as a simulator on this machine needs it.
 ///
 /// # Errors
 /// When the CA file or the proxy is unusable, or the system has no certificates at all.
-pub fn http_client(settings: &HttpSettings) -> Result<Client, String> {
+pub fn http_client(settings: &HttpSettings, direct: bool) -> Result<Client, String> {
     let mut builder = Client::builder()
         .user_agent(concat!("trendlake/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.connect_timeout)
@@ -41,7 +42,9 @@ pub fn http_client(settings: &HttpSettings) -> Result<Client, String> {
             .map_err(|e| format!("`{}` holds no certificates in PEM form: {e}", path.display()))?;
         builder = builder.tls_certs_merge(certs);
     }
-    if let Some(proxy) = &settings.proxy {
+    if direct {
+        builder = builder.no_proxy();
+    } else if let Some(proxy) = &settings.proxy {
         builder =
             builder.proxy(Proxy::all(proxy.as_str()).map_err(|e| format!("the proxy is unusable: {e}"))?);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Days, TimeDelta, Utc};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::auth::{Signer, SignerError};
 use super::check::{Checked, check};
@@ -31,7 +31,7 @@ pub struct Client {
     clock: Clock,
     chance: Chance,
     traffic: Arc<Traffic>,
-    /// The longest range that the API is known to take, in days; a month where nothing is known.
+    /// The longest range that the API is known to take, in days.
     max_days: AtomicU32,
 }
 
@@ -73,14 +73,15 @@ impl Client {
             clock,
             chance,
             traffic,
-            max_days: AtomicU32::new(u32::MAX),
+            max_days: AtomicU32::new(stream.max_range_days),
         })
     }
 
     /// Asks until there is an answer or no more hope of one.
     ///
-    /// A range that the API refuses, or keeps failing on, is asked again in halves: what it allows
-    /// is not documented.
+    /// A range that the API refuses is asked again in halves: what it allows is not documented. One
+    /// that the server fails on is not: an outage that passes meanwhile would look like a limit, and
+    /// cost the month its summary. For such a server there is `max_range_days`.
     ///
     /// # Errors
     /// The last attempt's error.
@@ -146,6 +147,7 @@ impl Client {
                     let wait = asked.min(rate_budget);
                     rate_budget -= wait;
                     // The whole stream waits: its other requests would be refused as well.
+                    info!(stream = %question.stream, wait_secs = wait.as_secs(), "waiting, as the API's rate limit is reached");
                     self.limiter.pause(wait);
                     (!wait.is_zero()).then_some(Duration::ZERO)
                 }
@@ -208,13 +210,6 @@ impl Answer {
 
 /// Whether a shorter range might do.
 fn splits(error: &Error) -> bool {
-    match error {
-        Error::Refused { status, message } => {
-            matches!(status, 400 | 412 | 413 | 422)
-                && !message.as_ref().is_some_and(|m| m.contains("StreamId"))
-        }
-        Error::Server { .. } => true,
-        Error::Transport { class, .. } => matches!(class, super::Class::Timeout),
-        _ => false,
-    }
+    matches!(error, Error::Refused { status: 400 | 412 | 413 | 422, message }
+        if !message.as_ref().is_some_and(|m| m.contains("StreamId")))
 }

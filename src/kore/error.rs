@@ -217,7 +217,7 @@ impl Error {
             Self::RateLimited { hourly, retry_after, .. } => {
                 Next::Wait(retry_after.unwrap_or(Duration::from_secs(if *hourly { 300 } else { 60 })))
             }
-            Self::Credentials { status: 401, .. } => Next::NewToken,
+            Self::Credentials { .. } => Next::NewToken,
             _ => Next::GiveUp,
         }
     }

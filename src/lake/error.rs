@@ -33,6 +33,10 @@ impl Error {
     #[expect(clippy::needless_pass_by_value, reason = "used with `map_err`")]
     pub(super) fn of(what: &str, key: &str, error: object_store::Error) -> Self {
         use object_store::Error as E;
+        // Stores answer a listing of a bucket that does not exist, or one without credentials, with an
+        // error that only its text tells from a passing one.
+        let text = error.to_string();
+        let says = |words: &[&str]| words.iter().any(|w| text.contains(w));
         let (kind, hint) = match &error {
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => (
                 Kind::Permission,
@@ -47,10 +51,19 @@ impl Error {
             E::UnknownConfigurationKey { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => {
                 (Kind::Settings, None)
             }
+            _ if says(&["NoSuchBucket", "ContainerNotFound"]) => (
+                Kind::Permission,
+                Some("check that the bucket or container exists, and its name in `lake.url`"),
+            ),
+            _ if says(&["169.254.169.254", "metadata.google.internal"]) => (
+                Kind::Permission,
+                Some(
+                    "there are no credentials: set them in the environment, or run where the cloud provides them",
+                ),
+            ),
             _ => (Kind::Storage, None),
         };
-        let detail: String =
-            error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+        let detail: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
         Self::new(kind, format!("cannot {what} `{key}` in the lake: {detail}"), hint)
     }
 

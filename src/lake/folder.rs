@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::INTERNAL;
 use super::error::{Error, Kind};
+use super::{INTERNAL, Listed};
 
 /// The folder of a lake.
 #[derive(Clone)]
@@ -118,6 +118,40 @@ impl Folder {
             return Err(error);
         }
         sync_folder(&self.root.join(parent))
+    }
+
+    /// Every file under a relative folder, none of them through a link: a link is listed as itself.
+    pub(super) fn list(&self, relative: &str) -> Result<Vec<(String, Listed)>, Error> {
+        let mut files = Vec::new();
+        let mut folders = vec![relative.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let path = self.root.join(&folder);
+            let entries = match fs::read_dir(&path) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io("list", &path, &e)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(|e| Error::io("list", &path, &e))?;
+                let meta = match entry.metadata() {
+                    Ok(meta) => meta,
+                    // Removed since it was listed.
+                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    Err(e) => return Err(Error::io("look at", &entry.path(), &e)),
+                };
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                if meta.is_dir() {
+                    folders.push(name);
+                } else {
+                    let written_at =
+                        meta.modified().map_err(|e| Error::io("look at", &entry.path(), &e))?.into();
+                    // What is no plain file is no partition, whatever its name.
+                    let size = if meta.is_file() { meta.len() } else { 0 };
+                    files.push((name, Listed { written_at, size }));
+                }
+            }
+        }
+        Ok(files)
     }
 
     /// Creates the folders of a relative path, each durable in its parent. A link would lead out of

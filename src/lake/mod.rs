@@ -15,7 +15,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use object_store::{
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+};
 
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
@@ -139,18 +141,11 @@ impl Lake {
     /// # Errors
     /// When the store cannot list, even for a part of the keys.
     pub async fn list(&self, dataset: Dataset, stream: Option<&StreamId>) -> Result<Listing, Error> {
-        let folder = keys::folder(dataset, stream);
-        let at = self.at(&folder);
         let mut listing = Listing::default();
-        let mut objects = self.store.list(Some(&at));
-        while let Some(meta) = objects.try_next().await.map_err(|e| Error::of("list", &folder, e))? {
-            let relative = self.relative(&meta.location);
-            match parse_key(&relative) {
-                Ok(partition) => {
-                    let listed = Listed { written_at: meta.last_modified, size: meta.size };
-                    listing.partitions.insert(partition, listed);
-                }
-                Err(ForeignKeyError) => listing.foreign.push(relative),
+        for (key, listed) in self.files(keys::folder(dataset, stream)).await? {
+            match parse_key(&key) {
+                Ok(partition) => _ = listing.partitions.insert(partition, listed),
+                Err(ForeignKeyError) => listing.foreign.push(key),
             }
         }
         Ok(listing)
@@ -162,14 +157,25 @@ impl Lake {
     /// When the store cannot list.
     pub async fn list_internal(&self, folder: &str) -> Result<Vec<String>, Error> {
         let folder = format!("{INTERNAL}/{folder}");
-        let objects = self.store.list(Some(&self.at(&folder)));
-        let objects: Vec<_> = objects.try_collect().await.map_err(|e| Error::of("list", &folder, e))?;
-        let names = objects.iter().map(|meta| self.relative(&meta.location));
-        let mut names: Vec<_> = names
-            .filter_map(|name| Some(name.strip_prefix(&folder)?.strip_prefix('/')?.to_owned()))
-            .collect();
+        let files = self.files(folder.clone()).await?;
+        let name =
+            |(key, _): (String, Listed)| Some(key.strip_prefix(&folder)?.strip_prefix('/')?.to_owned());
+        let mut names: Vec<_> = files.into_iter().filter_map(name).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Everything under a folder, by key.
+    async fn files(&self, folder: String) -> Result<Vec<(String, Listed)>, Error> {
+        if let Writer::Folder(root) = &self.writer {
+            let root = root.clone();
+            return folder::blocking(move || root.list(&folder)).await;
+        }
+        let at = self.at(&folder);
+        let file = |meta: ObjectMeta| {
+            (self.relative(&meta.location), Listed { written_at: meta.last_modified, size: meta.size })
+        };
+        self.store.list(Some(&at)).map_ok(file).try_collect().await.map_err(|e| Error::of("list", &folder, e))
     }
 
     /// Reads an object, with the version that a later commit can be conditional on.

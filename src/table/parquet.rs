@@ -7,7 +7,7 @@ use arrow::compute::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -24,22 +24,37 @@ pub struct DamagedError(String);
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     let entries = footer.entries().into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
-    let properties = WriterProperties::builder()
-        .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
-        // The level that the format's own tools use: on these small files a higher one gains nothing.
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_dictionary_enabled(true)
-        // Statistics by page bring the page index, which lets engines skip pages by date.
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting(dataset)))
-        .set_key_value_metadata(Some(entries))
-        .build();
+    let properties = properties(dataset, entries);
     let mut bytes = Vec::with_capacity(16 * 1024);
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
         .expect("every dataset's schema can be written");
     writer.write(batch).expect("the batch fits its schema");
     writer.close().expect("memory takes all bytes");
     bytes.into()
+}
+
+/// The columns whose values vary enough for compression to gain anything. A page of one repeated text
+/// is a few bytes already and only grows by a frame around it.
+const COMPRESSED: [&str; 5] = ["date", "hour", "unique_users", "new_users", "returning_users"];
+
+fn properties(dataset: Dataset, entries: Vec<KeyValue>) -> WriterProperties {
+    let builder = WriterProperties::builder()
+        .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
+        .set_dictionary_enabled(true)
+        // Statistics by page bring the page index, which lets engines skip pages by date.
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_sorting_columns(Some(sorting(dataset)))
+        .set_key_value_metadata(Some(entries));
+    let compressed = COMPRESSED.iter().filter(|_| dataset != Dataset::Summary);
+    let builder = compressed.fold(builder, |builder, name| {
+        // The level that the format's own tools use: on these small files a higher one gains nothing.
+        builder.set_column_compression((*name).into(), Compression::ZSTD(ZstdLevel::default()))
+    });
+    // Instants an hour apart: a dictionary would hold every one of them, their differences are one.
+    builder
+        .set_column_dictionary_enabled("hour_start".into(), false)
+        .set_column_encoding("hour_start".into(), Encoding::DELTA_BINARY_PACKED)
+        .build()
 }
 
 fn sorting(dataset: Dataset) -> Vec<SortingColumn> {

@@ -28,6 +28,7 @@ fn stream(zone: chrono_tz::Tz) -> Stream {
         grains: Grain::ALL.to_vec(),
         slices: vec![Slice::ALL, Slice::DASHBOARD],
         settle_days: 3,
+        max_range_days: 31,
         on_missing: OnMissing::Null,
         rate_limits: vec![],
     }

@@ -4,8 +4,10 @@
 
 mod cli;
 mod engines;
+mod examples;
 mod layers;
 mod moto;
 mod s3;
+mod secrets;
 mod spine;
 mod support;

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use chrono::{Datelike, Days, Months, NaiveDate, Utc};
 use trendlake::lake::parse_key;
 use trendlake::model::{Dataset, Grain, Points, Question, Slice, windows};
+use trendlake::simulator::Settings;
 use trendlake::table;
 
 use super::support::{Sandbox, settled, stream_id};
 
 /// The first day of the month that lies so many months back.
-fn months_ago(months: u32) -> String {
+pub(crate) fn months_ago(months: u32) -> String {
     first_of_month(months).to_string()
 }
 
@@ -226,4 +227,125 @@ fn the_hour_by_hour_grain_follows_the_zone() {
     let starts = starts.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
     let first = chrono::DateTime::from_timestamp_micros(starts.value(0)).unwrap();
     assert_eq!(first, (first_of_month(3) - Days::new(1)).and_hms_opt(18, 30, 0).unwrap().and_utc());
+}
+
+/// The unique users in the month summaries, by key.
+fn summaries(sandbox: &Sandbox) -> BTreeMap<String, Option<i64>> {
+    let files = sandbox.data_files().into_iter().filter(|(name, _)| name.contains("_summary/"));
+    files
+        .map(|(name, bytes)| {
+            let (_, batch) = decode(&name, &bytes);
+            let column = batch.column_by_name("unique_users").unwrap().as_primitive::<Int64Type>();
+            (name, column.is_valid(0).then(|| column.value(0)))
+        })
+        .collect()
+}
+
+#[test]
+fn a_server_that_takes_no_whole_month_is_asked_in_pieces() {
+    let sandbox = Sandbox::new(1, &months_ago(2), Settings { max_days: Some(7), ..settled() });
+    let report = sandbox.run(&["run", "--output", "json"]).expect(0).json();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("takes no whole month"), "{warnings}");
+    assert!(summaries(&sandbox).values().any(Option::is_none));
+    // The days are as if they had been asked for in one piece.
+    let whole = Sandbox::new(1, &months_ago(2), settled());
+    whole.run(&["run"]).expect(0);
+    let month = &months_ago(2)[..7];
+    let days = |sandbox: &Sandbox| {
+        let key = format!("user_engagement_hourly/stream=st-1/month={month}/data.parquet");
+        let files: BTreeMap<_, _> = sandbox.data_files().into_iter().collect();
+        table::content_hash(&decode(&key, &files[&key]).1)
+    };
+    assert_eq!(days(&sandbox), days(&whole));
+    // A summary that is there is not lost to a server that has become stricter.
+    let before = summaries(&whole);
+    whole.configure(1, &months_ago(2), "max_range_days = 7\n");
+    whole.run(&["backfill", "--from", month, "--force"]).expect(0);
+    assert_eq!(summaries(&whole), before);
+}
+
+#[test]
+fn an_outage_that_passes_costs_no_summary() {
+    for failures in [3, 5, 6, 8, 20] {
+        let sandbox = Sandbox::new(1, &months_ago(3), settled());
+        sandbox.simulator.set_faults(vec![format!("http-503:first={failures}").parse().unwrap()]);
+        let ran = sandbox.run(&["run"]);
+        assert!([0, 10, 75].contains(&ran.code), "{ran:?}");
+        sandbox.run(&["run"]).expect(0);
+        let found = summaries(&sandbox);
+        assert_eq!(found.len(), 4);
+        assert!(found.values().all(Option::is_some), "after {failures} failures: {found:?}");
+    }
+}
+
+#[test]
+fn a_changed_settling_time_is_followed_both_ways() {
+    let sandbox = Sandbox::new(1, &months_ago(3), settled());
+    let finals = |sandbox: &Sandbox| -> usize {
+        let files = sandbox.data_files();
+        let batches = files.iter().map(|(name, bytes)| decode(name, bytes).1);
+        batches.map(|b| b.column_by_name("is_final").unwrap().as_boolean().true_count()).sum()
+    };
+    let settle = |days: u16| sandbox.configure(1, &months_ago(3), &format!("settle_days = {days}\n"));
+    let due = |sandbox: &Sandbox| {
+        sandbox.run(&["plan", "--output", "json"]).expect(0).json()["requests"].as_u64().unwrap()
+    };
+    settle(45);
+    sandbox.run(&["run"]).expect(0);
+    let late = finals(&sandbox);
+    settle(0);
+    assert!(due(&sandbox) > 2);
+    sandbox.run(&["run"]).expect(0);
+    assert!(finals(&sandbox) > late);
+    assert_eq!(due(&sandbox), 2, "only the month under way");
+    settle(45);
+    assert!(due(&sandbox) > 2, "the last month was fetched too early for the longer time");
+}
+
+#[test]
+fn the_demo_leaves_a_configuration_of_ones_own_alone() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    let before = std::fs::read(sandbox.path("trendlake.toml")).unwrap();
+    sandbox.run(&["demo", "."]).expect(2);
+    assert_eq!(std::fs::read(sandbox.path("trendlake.toml")).unwrap(), before);
+    let demo = sandbox.run(&["demo"]).expect(0);
+    assert!(demo.stdout.contains("72 units: 72 committed"), "{}", demo.stdout);
+    sandbox.run(&["demo"]).expect(0);
+}
+
+#[test]
+fn a_simulator_is_reached_past_any_proxy() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    let output = sandbox
+        .command(&["run"])
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("http_proxy", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    super::support::Ran::from(output).expect(0);
+}
+
+#[test]
+fn links_in_a_lake_are_not_followed() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    sandbox.run(&["run"]).expect(0);
+    let outside = sandbox.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("data.parquet"), "theirs").unwrap();
+    let stream = sandbox.path("lake/user_engagement_daily/stream=st-1");
+    std::os::unix::fs::symlink(&outside, stream.join("month=2020-01")).unwrap();
+    let plan = sandbox.run(&["plan", "--output", "json"]).expect(0).json();
+    assert_eq!(plan["foreign"], serde_json::json!(["user_engagement_daily/stream=st-1/month=2020-01"]));
+}
+
+#[test]
+fn a_lake_in_use_is_left_to_its_user() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    sandbox.run(&["run"]).expect(0);
+    let lock = std::fs::File::open(sandbox.path("lake/_trendlake/lock")).unwrap();
+    lock.lock().unwrap();
+    sandbox.run(&["run"]).expect(12);
+    sandbox.run(&["plan"]).expect(0);
+    sandbox.run(&["status"]).expect(0);
 }

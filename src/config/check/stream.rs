@@ -29,6 +29,28 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// A zone, refused in plain words.
+struct Zone(chrono_tz::Tz);
+
+impl std::str::FromStr for Zone {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "there is no such zone")
+    }
+}
+
+/// A date, refused in plain words.
+struct Day(NaiveDate);
+
+impl std::str::FromStr for Day {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "there is no such day")
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn streams(
         &mut self,
@@ -58,16 +80,17 @@ impl Checker<'_> {
                 own.base_url = None;
             }
             let layers = Layers { own: (format!("streams.{name}"), &own), defaults: &overridden };
-            let Some(stream) = self.stream(name, &layers, plain_hosts) else { continue };
+            let stream = self.stream(name, &layers, plain_hosts);
+            let id = own.id.as_ref().and_then(|leaf| leaf.0.as_ref().ok()).map(|id| id.to_ascii_lowercase());
             // Folders of some file systems do not tell case apart.
-            if let Some(other) = ids.insert(stream.id.as_str().to_ascii_lowercase(), name.clone()) {
+            if let Some(other) = id.and_then(|id| ids.insert(id, name.clone())) {
                 self.report(
                     &format!("streams.{name}.id"),
                     format_args!("`streams.{other}` has the same id"),
                     Some("a stream has one table; use `slices` to ask for it in several ways"),
                 );
             }
-            streams.push(stream);
+            streams.extend(stream);
         }
         (streams.len() == raw.streams.len()).then_some(streams)
     }
@@ -80,7 +103,7 @@ impl Checker<'_> {
         let id = self.required::<StreamId>(layers.get("id", |s| &s.id), "the app's id, such as `st-...`");
         let base_url = self.stream_url(layers, plain_hosts);
         let credentials = self.credentials(layers);
-        let zone =
+        let zone: Option<Zone> =
             self.required(layers.get("zone", |s| &s.zone), "an IANA zone, such as `UTC` or `Asia/Kolkata`");
         let first_date = self.first_date(layers);
         let grains = self.grains(layers);
@@ -89,6 +112,10 @@ impl Checker<'_> {
             let (key, field) = layers.get("settle_days", |s| &s.settle_days);
             u16::try_from(self.count(&key, field, 3, 0..=365)).unwrap_or(3)
         };
+        let max_range_days = {
+            let (key, field) = layers.get("max_range_days", |s| &s.max_range_days);
+            u32::try_from(self.count(&key, field, 31, 1..=31)).unwrap_or(31)
+        };
         let on_missing = self.on_missing(layers);
         let rate_limits = self.rate_limits(layers);
         Some(Stream {
@@ -96,11 +123,12 @@ impl Checker<'_> {
             id: id?,
             base_url: base_url?,
             credentials: credentials?,
-            zone: zone?,
+            zone: zone?.0,
             first_date: first_date?,
             grains: grains?,
             slices: slices?,
             settle_days,
+            max_range_days,
             on_missing: on_missing?,
             rate_limits: rate_limits?,
         })
@@ -139,7 +167,7 @@ impl Checker<'_> {
     fn first_date(&mut self, layers: &Layers<'_>) -> Option<NaiveDate> {
         let (key, field) = layers.get("first_date", |s| &s.first_date);
         let hint = "a date as `YYYY-MM-DD`: the first day to export";
-        let date = self.required::<NaiveDate>((key.clone(), field), hint)?;
+        let Day(date) = self.required((key.clone(), field), hint)?;
         let bounds = NaiveDate::from_ymd_opt(2010, 1, 1)?..NaiveDate::from_ymd_opt(2900, 1, 1)?;
         if !bounds.contains(&date) {
             self.report(&key, format_args!("`{date}` lies before 2010 or after 2899"), Some(hint));
@@ -151,8 +179,9 @@ impl Checker<'_> {
     fn credentials(&mut self, layers: &Layers<'_>) -> Option<Credentials> {
         let client_id = {
             let (key, field) = layers.get("client_id", |s| &s.client_id);
+            let is_text = field.as_ref().is_none_or(|leaf| leaf.0.is_ok());
             let text = self.value(&key, field).filter(|t| !t.trim().is_empty());
-            if text.is_none() {
+            if text.is_none() && is_text {
                 self.report(&key, "missing", Some("the client id of the JWT app, such as `cs-...`"));
             }
             text
@@ -211,7 +240,9 @@ impl Checker<'_> {
         if let Some(path) = self.path(&key_file, &source.private_key_file) {
             given.push((&key_file, true, SecretRef::File(path)));
         }
-        let rsa = algorithm?.is_rsa();
+        // Without an algorithm, the kind of the first reference is taken for the intended one.
+        let rsa =
+            algorithm.map_or_else(|| given.first().is_some_and(|(_, is_key, _)| *is_key), Algorithm::is_rsa);
         let wanted = if rsa { &key_file } else { &secret_file };
         let [(key, is_key, reference)] = given.as_slice() else {
             let message = if given.is_empty() { "missing" } else { "more than one reference to a secret" };
@@ -276,7 +307,7 @@ impl Checker<'_> {
         }
         let mut slices = BTreeSet::new();
         for (index, slice) in list.iter().enumerate() {
-            let slice = self.slice(&format!("{key}.{index}"), slice)?;
+            let Some(slice) = self.slice(&format!("{key}.{index}"), slice) else { continue };
             if !slices.insert(slice.clone()) {
                 self.report(&key, format_args!("`{slice}` stands there twice"), None);
             }
