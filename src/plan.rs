@@ -106,6 +106,8 @@ pub struct Planned {
     pub window: Window,
     /// Why, or that it is final.
     pub state: State,
+    /// Whether the lake holds none of its partitions.
+    pub absent: bool,
 }
 
 /// The windows of a stream within the scope as of `now`, newest first.
@@ -125,12 +127,13 @@ pub fn survey(stream: &Stream, inventory: &Inventory, scope: &Scope, now: DateTi
     for window in stream_windows(stream, scope, now) {
         for &grain in &stream.grains {
             let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
+            let absent = unit.partitions().all(|p| !inventory.contains_key(&p));
             let states =
                 unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
             // A unit is as good as the worst of its partitions.
             let state = states.max().unwrap_or(State::Missing);
             let state = if scope.force { State::Forced } else { state };
-            units.push(Planned { unit, window, state });
+            units.push(Planned { unit, window, state, absent });
         }
     }
     units

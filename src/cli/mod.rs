@@ -65,11 +65,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
+/// How many file operations go on at once.
+const FILE_THREADS: usize = 8;
+
 /// Commands that talk to the API or the lake.
 fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<u8, Failure> {
     logging::start(common, matches!(command, Command::Demo(_)));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread for everything but files: what takes time is the vendor's rate limit, and to answer
+    // a month costs less than a millisecond of work. More threads cost wake-ups and memory.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Each file operation is handed to a thread of this pool. By default it grows to hundreds of
+        // threads, each with memory of its own, to wait for one disk.
+        .max_blocking_threads(FILE_THREADS)
         .build()
         .map_err(|e| Failure::bug(format!("the runtime cannot start: {e}")))?;
     let result = runtime.block_on(async {

@@ -76,7 +76,13 @@ async fn attempt(
     // than the answer, and a commit by anyone else in between is noticed.
     let mut priors = Vec::new();
     for partition in planned.unit.partitions() {
-        priors.push((partition.dataset, settle::read_prior(&context.lake, lake::key(&partition)).await?));
+        let prior = if planned.absent {
+            // The listing has told; a commit of anyone else since then is noticed all the same.
+            Prior::Absent
+        } else {
+            settle::read_prior(&context.lake, lake::key(&partition)).await?
+        };
+        priors.push((partition.dataset, prior));
     }
     let window = widened(planned.window, &priors);
     let answers = tokio::select! {

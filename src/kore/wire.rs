@@ -288,10 +288,23 @@ impl<'de> Deserialize<'de> for Average {
 impl<'de> Deserialize<'de> for Date {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        NaiveDate::parse_from_str(&text, "%b %d %Y")
-            .map(Self)
-            .map_err(|_| D::Error::custom("expected a date such as `Dec 01 2025`"))
+        date(&text).map(Self).ok_or_else(|| D::Error::custom("expected a date such as `Dec 01 2025`"))
     }
+}
+
+/// The date that a text such as `Dec 01 2025` names. An answer has a hundred of them, and a parser of
+/// formats takes longer over them than over all else about a daily answer.
+fn date(text: &str) -> Option<NaiveDate> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut parts = text.split(' ');
+    let (name, day, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let digits = |s: &str, len| s.len() == len && s.bytes().all(|b| b.is_ascii_digit());
+    if parts.next().is_some() || !digits(day, 2) || !digits(year, 4) {
+        return None;
+    }
+    let month = MONTHS.iter().position(|m| m.eq_ignore_ascii_case(name))?;
+    NaiveDate::from_ymd_opt(year.parse().ok()?, u32::try_from(month).ok()? + 1, day.parse().ok()?)
 }
 
 /// Reads an answer.
@@ -338,6 +351,27 @@ mod tests {
             "5 - 6\u{0}",
         ] {
             assert_eq!(hour(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn dates_have_one_form() {
+        for days in 0..4000 {
+            let day = NaiveDate::from_ymd_opt(2020, 1, 1).unwrap() + chrono::Days::new(days);
+            assert_eq!(date(&day.format("%b %d %Y").to_string()), Some(day));
+        }
+        for bad in [
+            "",
+            "Dez 01 2025",
+            "Feb 29 2025",
+            "Dec 1 2025",
+            "Dec 01 25",
+            "Dec  01 2025",
+            "Dec 01 2025 ",
+            "2025-12-01",
+            "Dec +1 2025",
+        ] {
+            assert_eq!(date(bad), None, "{bad}");
         }
     }
 

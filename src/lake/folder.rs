@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::{Error, Kind};
-use super::{INTERNAL, Listed};
+use super::{Commit, INTERNAL, Listed};
 
 /// The folder of a lake.
 #[derive(Clone)]
@@ -19,6 +19,13 @@ pub(super) struct Folder {
     root: PathBuf,
     /// Numbers the stage files of this process.
     staged: Arc<AtomicU64>,
+}
+
+/// What may be in a file's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Empty,
+    Any,
 }
 
 /// The right to write to a lake. Dropping it, or the end of the process, gives it back.
@@ -81,6 +88,7 @@ impl Folder {
             }
             Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", &path, &e)),
         }
+        self.create_folders(&Path::new(INTERNAL).join("stage"))?;
         self.clear_stage()?;
         Ok(LakeLock(Some(file)))
     }
@@ -99,15 +107,16 @@ impl Folder {
         Ok(())
     }
 
-    /// Puts a whole file in the place of `key`. On return it is there and survives a power loss; on
+    /// Puts a whole file in the place of `key`, unless it is to be new and something is there. On return it is there and survives a power loss; on
     /// an error the place is as it was, unless only the last sync failed.
-    pub(super) fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn replace(&self, key: &str, bytes: &[u8], place: Place) -> Result<Commit, Error> {
         let target = self.root.join(key);
         let parent = Path::new(key).parent().unwrap_or(Path::new(""));
         self.create_folders(parent)?;
-        self.refuse_foreign(&target)?;
+        if self.refuse_foreign(&target)? && place == Place::Empty {
+            return Ok(Commit::Conflict);
+        }
         let stage = Path::new(INTERNAL).join("stage");
-        self.create_folders(&stage)?;
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
         let staged = self.root.join(stage).join(format!("{}-{number}", std::process::id()));
         let result = write_synced(&staged, bytes)
@@ -117,7 +126,8 @@ impl Folder {
             let _ = fs::remove_file(&staged);
             return Err(error);
         }
-        sync_folder(&self.root.join(parent))
+        sync_folder(&self.root.join(parent))?;
+        Ok(Commit::Done)
     }
 
     /// Every file under a relative folder, none of them through a link: a link is listed as itself.
@@ -179,12 +189,13 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether a plain file is in the place. Anything else there is an error.
     #[expect(clippy::unused_self, reason = "reads as a rule of the folder")]
-    fn refuse_foreign(&self, path: &Path) -> Result<(), Error> {
+    fn refuse_foreign(&self, path: &Path) -> Result<bool, Error> {
         match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_file() => Ok(()),
+            Ok(meta) if meta.is_file() => Ok(true),
             Ok(_) => Err(foreign(path, "a plain file")),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("look at", path, &e)),
         }
     }
@@ -226,8 +237,9 @@ mod tests {
     fn a_file_is_replaced_and_nothing_is_left_in_the_stage() {
         let (_dir, folder) = folder();
         let _lock = folder.lock().unwrap();
-        folder.replace("a/b/data", b"one").unwrap();
-        folder.replace("a/b/data", b"two").unwrap();
+        assert_eq!(folder.replace("a/b/data", b"one", Place::Empty).unwrap(), Commit::Done);
+        assert_eq!(folder.replace("a/b/data", b"one and a half", Place::Empty).unwrap(), Commit::Conflict);
+        assert_eq!(folder.replace("a/b/data", b"two", Place::Any).unwrap(), Commit::Done);
         assert_eq!(fs::read(folder.root.join("a/b/data")).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.root.join("_trendlake/stage")).unwrap().count(), 0);
     }
@@ -255,7 +267,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.join("data"), folder.root.join("data")).unwrap();
         fs::create_dir(folder.root.join("b")).unwrap();
         for key in ["a/data", "data", "b"] {
-            assert_eq!(folder.replace(key, b"ours").unwrap_err().kind(), Kind::Foreign, "{key}");
+            assert_eq!(folder.replace(key, b"ours", Place::Any).unwrap_err().kind(), Kind::Foreign, "{key}");
         }
         assert_eq!(fs::read(outside.join("data")).unwrap(), b"theirs");
     }

@@ -25,7 +25,7 @@ pub use keys::{ForeignKeyError, key, parse_key};
 
 use crate::config::{LakeSettings, Location};
 use crate::model::{Dataset, Partition, StreamId};
-use folder::Folder;
+use folder::{Folder, Place};
 
 /// Where everything that is no data lies, relative to the root.
 pub const INTERNAL: &str = "_trendlake";
@@ -200,11 +200,14 @@ impl Lake {
     /// When the store fails. The put may then have happened all the same: read to find out.
     pub async fn commit(&self, key: &str, bytes: Bytes, expect: Expect) -> Result<Commit, Error> {
         let mode = match (&self.writer, expect) {
-            (Writer::Folder(folder), _) => {
-                // The lake's lock keeps everyone else away, so what was read is still there.
+            (Writer::Folder(folder), expect) => {
                 let (folder, name) = (folder.clone(), key.to_owned());
-                folder::blocking(move || folder.replace(&name, &bytes)).await?;
-                return Ok(Commit::Done);
+                let place = match expect {
+                    Expect::Absent => Place::Empty,
+                    // The lake's lock keeps every writer away, so what was read is still there.
+                    Expect::Unchanged(_) => Place::Any,
+                };
+                return folder::blocking(move || folder.replace(&name, &bytes, place)).await;
             }
             (Writer::LastWins, _) => PutMode::Overwrite,
             (Writer::Conditional, Expect::Absent) => PutMode::Create,
@@ -229,7 +232,7 @@ impl Lake {
         let key = format!("{INTERNAL}/{name}");
         if let Writer::Folder(folder) = &self.writer {
             let folder = folder.clone();
-            return folder::blocking(move || folder.replace(&key, &bytes)).await;
+            return folder::blocking(move || folder.replace(&key, &bytes, Place::Any)).await.map(drop);
         }
         self.put(&key, bytes, PutMode::Overwrite).await.map_err(|e| Error::of("write", &key, e))
     }

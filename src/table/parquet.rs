@@ -1,15 +1,19 @@
 //! Parquet bytes: written whole in memory, read back with suspicion.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, ArrowWriter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::SchemaDescriptor;
 
 use super::footer::Footer;
 use super::schema::{schema, sort_columns};
@@ -23,21 +27,58 @@ pub struct DamagedError(String);
 /// The bytes of a partition's file.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
-    let entries = footer.entries().into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
-    let properties = properties(dataset, entries);
+    let arrow = (ARROW_SCHEMA_META_KEY.to_owned(), layout(dataset).arrow.clone());
+    let entries =
+        footer.entries().into_iter().chain([arrow]).map(|(key, value)| KeyValue::new(key, value)).collect();
+    let properties = properties(dataset, batch.num_rows(), entries);
     let mut bytes = Vec::with_capacity(16 * 1024);
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties)
+        .with_parquet_schema(layout(dataset).schema.clone())
+        // It is among the entries already, encoded once and not for every file.
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options)
         .expect("every dataset's schema can be written");
     writer.write(batch).expect("the batch fits its schema");
     writer.close().expect("memory takes all bytes");
     bytes.into()
 }
 
+/// What is the same in every file of a dataset.
+struct Layout {
+    schema: SchemaDescriptor,
+    /// The Arrow schema as Arrow's own readers look for it, field metadata included.
+    arrow: String,
+}
+
+fn layout(dataset: Dataset) -> &'static Layout {
+    static LAYOUTS: LazyLock<[Layout; 3]> = LazyLock::new(|| {
+        Dataset::ALL.map(|dataset| {
+            let schema = schema(dataset);
+            Layout {
+                schema: ArrowSchemaConverter::new()
+                    .convert(&schema)
+                    .expect("every column has a Parquet type"),
+                arrow: encode_arrow_schema(&schema),
+            }
+        })
+    });
+    let [daily, hourly, summary] = &*LAYOUTS;
+    match dataset {
+        Dataset::Daily => daily,
+        Dataset::Hourly => hourly,
+        Dataset::Summary => summary,
+    }
+}
+
 /// The columns whose values vary enough for compression to gain anything. A page of one repeated text
 /// is a few bytes already and only grows by a frame around it.
-const COMPRESSED: [&str; 5] = ["date", "hour", "unique_users", "new_users", "returning_users"];
+const COMPRESSED: [&str; 4] = ["hour", "unique_users", "new_users", "returning_users"];
+/// With fewer rows, neither compression nor a dictionary of figures gains anything: both cost a page or
+/// a frame for what is a few hundred bytes.
+const MANY_ROWS: usize = 256;
 
-fn properties(dataset: Dataset, entries: Vec<KeyValue>) -> WriterProperties {
+fn properties(dataset: Dataset, rows: usize, entries: Vec<KeyValue>) -> WriterProperties {
     let builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
@@ -45,12 +86,17 @@ fn properties(dataset: Dataset, entries: Vec<KeyValue>) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns(Some(sorting(dataset)))
         .set_key_value_metadata(Some(entries));
-    let compressed = COMPRESSED.iter().filter(|_| dataset != Dataset::Summary);
+    let compressed = COMPRESSED.iter().filter(|_| rows >= MANY_ROWS);
     let builder = compressed.fold(builder, |builder, name| {
         // The level that the format's own tools use: on these small files a higher one gains nothing.
         builder.set_column_compression((*name).into(), Compression::ZSTD(ZstdLevel::default()))
     });
     // Instants an hour apart: a dictionary would hold every one of them, their differences are one.
+    let figures = schema(dataset);
+    let figures = figures.fields().iter().filter(|f| rows < MANY_ROWS && *f.data_type() != DataType::Utf8);
+    let builder = figures.fold(builder, |builder, field| {
+        builder.set_column_dictionary_enabled(field.name().as_str().into(), false)
+    });
     builder
         .set_column_dictionary_enabled("hour_start".into(), false)
         .set_column_encoding("hour_start".into(), Encoding::DELTA_BINARY_PACKED)
