@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, text};
 use crate::config::{RetrySettings, Stream};
-use crate::kore::{Answer, Client, Error, Signer, Traffic, http_client};
+use crate::kore::{Answer, Claims, Client, Error, Signer, SignerError, Traffic, http_client, read_back};
 use crate::lake::{Commit, Expect, INTERNAL, Lake};
 use crate::model::{Grain, Question, local_now, windows};
 use crate::report::exit;
@@ -64,24 +64,25 @@ pub(super) async fn doctor(common: &Common, selection: &Selection, printer: &Pri
 /// Signs a token, shows what it says, and asks for yesterday.
 async fn try_stream(setup: &Setup, stream: &Stream, http: reqwest::Client) -> Vec<Finding> {
     let subject = format!("stream {}", stream.name);
-    let signer = match Signer::new(&stream.credentials) {
-        Ok(signer) => signer,
-        Err(error) => {
-            let failure = Failure::new(exit::PERMISSION, error.to_string(), None);
-            return vec![Finding::bad(&subject, failure)];
-        }
-    };
-    let claims = signer.claims(setup.clock.now(), setup.chance.id());
-    let lifetime = claims.exp - setup.clock.now().timestamp();
-    let token = format!(
-        "signs with {} by {}: appId {}, sub {}, jti {}, good for {lifetime} s",
-        stream.credentials.algorithm.as_str(),
+    match signed(setup, stream) {
+        Ok(token) => vec![Finding::good(&subject, token), probe(setup, stream, http, &subject).await],
+        Err(error) => vec![Finding::bad(&subject, Failure::new(exit::PERMISSION, error.to_string(), None))],
+    }
+}
+
+/// Signs a token and says what stands in it, without the token itself: that one would be good for use.
+fn signed(setup: &Setup, stream: &Stream) -> Result<String, SignerError> {
+    let signer = Signer::new(&stream.credentials)?;
+    let now = setup.clock.now();
+    let token = signer.sign(&signer.claims(now, setup.chance.id()))?;
+    let (algorithm, claims) = read_back(&token).expect("a token just signed can be read");
+    let Claims { app_id, sub, iat, exp, jti } = claims;
+    Ok(format!(
+        "signs with {algorithm} by {}: appId {app_id}, sub {sub}, jti {jti}, issued {} s ago, good for {} s",
         stream.credentials.key,
-        claims.app_id,
-        claims.sub,
-        claims.jti
-    );
-    vec![Finding::good(&subject, token), probe(setup, stream, http, &subject).await]
+        now.timestamp() - iat,
+        exp - now.timestamp()
+    ))
 }
 
 async fn probe(setup: &Setup, stream: &Stream, http: reqwest::Client, subject: &str) -> Finding {

@@ -151,16 +151,6 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name in a token's header.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::Hs512 => "HS512",
-            Self::Rs256 => "RS256",
-            Self::Rs512 => "RS512",
-        }
-    }
-
     /// Whether the key is an RSA private key instead of a secret text.
     #[must_use]
     pub const fn is_rsa(self) -> bool {

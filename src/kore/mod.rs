@@ -16,7 +16,7 @@ mod traffic;
 mod wire;
 
 pub use attempt::http_client;
-pub use auth::{Claims, Signer, SignerError};
+pub use auth::{Claims, Signer, SignerError, read_back};
 pub use check::{Checked, check};
 pub use client::{Answer, Client};
 pub use error::{Class, Error};

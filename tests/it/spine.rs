@@ -349,3 +349,72 @@ fn a_lake_in_use_is_left_to_its_user() {
     sandbox.run(&["plan"]).expect(0);
     sandbox.run(&["status"]).expect(0);
 }
+
+/// Serves the two sample answers, whatever the question, until the test ends.
+fn sample_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let answer = async |request: axum::extract::Request| {
+                let query = request.uri().query().unwrap();
+                let grain = if query.contains("aggregation_type=hourly") { "hourly" } else { "daily" };
+                std::fs::read(format!("tests/data/{grain}.json")).unwrap()
+            };
+            let path = "/api/public/bot/{stream}/v2/userEngagementTrend";
+            let router = axum::Router::new().route(path, axum::routing::post(answer));
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+    });
+    base_url
+}
+
+#[test]
+fn the_samples_arrive_in_parquet_figure_by_figure() {
+    let sandbox = Sandbox::new(1, "2026-03-27", settled());
+    let base_url = sample_server();
+    // Its answers are right for the end of March only; all other months are refused, and stay open.
+    let ran = sandbox.run(&["run", "--base-url", &base_url]).expect(65);
+    assert!(ran.stderr.contains("was not asked for"), "{}", ran.stderr);
+    let sample = |grain: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(format!("tests/data/{grain}.json")).unwrap()).unwrap()
+    };
+    let (daily, hourly) = (sample("daily"), sample("hourly"));
+    let trends = ["uniqueUsersTrend", "newUsersTrend", "returningUsersTrend"];
+    let columns = ["unique_users", "new_users", "returning_users"];
+    let files: BTreeMap<_, _> = sandbox.data_files().into_iter().collect();
+    assert_eq!(files.len(), 3);
+    let mut compared = 0;
+    for (name, bytes) in files {
+        let (dataset, batch) = decode(&name, &bytes);
+        let figure = |column: &str, row: usize| {
+            batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().value(row)
+        };
+        for (trend, column) in trends.iter().zip(columns) {
+            let rows: Vec<i64> = match dataset {
+                Dataset::Daily => {
+                    let points = daily[trend]["dataPoints"].as_array().unwrap();
+                    points.iter().map(|p| p["users"].as_i64().unwrap()).collect()
+                }
+                Dataset::Hourly => {
+                    let points = hourly[trend]["dataPoints"].as_array().unwrap();
+                    let hours = |p: &serde_json::Value| -> Vec<i64> {
+                        (0..24).map(|h| p[format!("{h} - {}", (h + 1) % 24)].as_i64().unwrap()).collect()
+                    };
+                    points.iter().flat_map(hours).collect()
+                }
+                Dataset::Summary => {
+                    vec![daily["summary"][trend.replace("Trend", "")].as_i64().unwrap()]
+                }
+            };
+            assert_eq!(batch.num_rows(), rows.len(), "{name}");
+            for (row, expected) in rows.into_iter().enumerate() {
+                assert_eq!(figure(column, row), expected, "{name}: {column} in row {row}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 3 * (5 + 5 * 24 + 1));
+}
