@@ -1,5 +1,7 @@
 //! What came of a run: one outcome per unit, totals, and the exit code.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -161,6 +163,9 @@ pub struct Report {
     pub exit_code: u8,
     /// Sums.
     pub totals: Totals,
+    /// Requests sent, by stream id: a run that follows soon still has them in its rate limits.
+    #[serde(default)]
+    pub requests: BTreeMap<String, u64>,
     /// What was odd and did not fail anything. Each once.
     pub warnings: Vec<String>,
     /// The planned units.
@@ -281,6 +286,7 @@ mod tests {
             ended_at: DateTime::UNIX_EPOCH,
             exit_code: 0,
             totals: Totals::default(),
+            requests: BTreeMap::from([("st-1".into(), 3)]),
             warnings: vec![],
             units: vec![
                 unit(Outcome::Unchanged),

@@ -10,7 +10,7 @@ use super::progress::{self, Progress};
 use super::signals::Stop;
 use super::{Setup, text};
 use crate::config::Stream;
-use crate::export::{self, Context, Overview, Warnings};
+use crate::export::{self, Context, Overview, Spent, Warnings};
 use crate::kore::{Traffic, http_client};
 use crate::lake::Lake;
 use crate::plan::{Scope, State};
@@ -77,6 +77,7 @@ pub(super) async fn reconcile(
             observer: progress.clone(),
             stop: stop.token.clone(),
             warnings: Warnings::default(),
+            spent: Spent::default(),
         };
         let begin = |overview: &Overview| {
             let units = overview.streams.iter().flat_map(|s| &s.units);

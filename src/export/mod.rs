@@ -10,9 +10,10 @@ mod settle;
 mod stream;
 mod unit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -55,6 +56,20 @@ pub struct Context {
     pub stop: CancellationToken,
     /// Oddities, each told once per run.
     pub warnings: Warnings,
+    /// Requests by stream: those of runs before, and those of this one.
+    pub spent: Spent,
+}
+
+/// How many requests ended when, or shortly before.
+type PastRequests = Vec<(DateTime<Utc>, u64)>;
+
+/// Requests that fill the streams' rate limits, by stream id.
+#[derive(Clone, Debug, Default)]
+pub struct Spent {
+    /// Of earlier runs, with when the run had ended; the earliest first.
+    before: Arc<BTreeMap<String, PastRequests>>,
+    /// Of this run.
+    now: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// Oddities that fail nothing. Each is logged once and kept for the report.

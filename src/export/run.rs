@@ -1,13 +1,14 @@
 //! One run: overview, export, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::inventory::{self, Overview, SUSPECT, overview};
-use super::{Context, export};
+use super::{Context, PastRequests, Spent, export};
 use crate::config::Stream;
 use crate::lake::{self, Lake};
 use crate::model::StreamId;
@@ -16,6 +17,10 @@ use crate::report::{Outcome, Report, UnitReport, exit_code};
 
 /// The folder of the run reports.
 const RUNS: &str = "runs";
+/// The longest of the vendor's windows.
+const LONGEST_WINDOW: TimeDelta = TimeDelta::hours(1);
+/// How many reports are looked at for what was asked lately.
+const LOOK_BACK: usize = 50;
 /// For how long run reports are kept.
 const KEEP_REPORTS: TimeDelta = TimeDelta::days(90);
 
@@ -41,6 +46,7 @@ pub async fn run(
         context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
     }
     begin(&overview);
+    let context = &Context { spent: spent_before(&context.lake, started_at).await?, ..context.clone() };
     let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
     let mut units = export(context, planned).await;
     units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
@@ -55,12 +61,38 @@ pub async fn run(
         ended_at: context.clock.now(),
         exit_code: exit_code(&units, stopped()),
         totals,
+        requests: context.spent.now.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         warnings: context.warnings.all(),
         units,
     };
     leave_behind(context, &overview, &report, scope).await;
     info!(%run_id, exit_code = report.exit_code, "run ends");
     Ok(report)
+}
+
+/// What the runs before have asked, as far as it can still matter. A run that was killed has left no
+/// report; the server's own refusals then tell.
+async fn spent_before(lake: &Lake, now: DateTime<Utc>) -> Result<Spent, lake::Error> {
+    let mut before: BTreeMap<String, PastRequests> = BTreeMap::new();
+    let names = lake.list_internal(RUNS).await?;
+    for name in names.iter().rev().take(LOOK_BACK) {
+        let Some(report) = read_report(lake, name).await? else { continue };
+        if report.ended_at + LONGEST_WINDOW < now {
+            break;
+        }
+        for (stream, requests) in report.requests {
+            before.entry(stream).or_default().push((report.ended_at, requests));
+        }
+    }
+    for runs in before.values_mut() {
+        runs.sort_unstable();
+    }
+    Ok(Spent { before: Arc::new(before), now: Arc::default() })
+}
+
+async fn read_report(lake: &Lake, name: &str) -> Result<Option<Report>, lake::Error> {
+    let bytes = lake.read_internal(&format!("{RUNS}/{name}")).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Writes the report and what the run has verified. The data is in the lake already, so a failure
@@ -126,6 +158,5 @@ fn started_at(name: &str) -> Option<DateTime<Utc>> {
 pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
     let names = lake.list_internal(RUNS).await?;
     let Some(name) = names.iter().rfind(|name| started_at(name).is_some()) else { return Ok(None) };
-    let bytes = lake.read_internal(&format!("{RUNS}/{name}")).await?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    read_report(lake, name).await
 }

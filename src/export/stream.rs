@@ -58,6 +58,12 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
         (context.clock.clone(), context.chance.clone()),
         context.traffic.clone(),
     );
+    if let Ok(client) = &client {
+        for (ended_at, requests) in context.spent.before.get(stream.id.as_str()).into_iter().flatten() {
+            let ago = (context.clock.now() - ended_at).to_std().unwrap_or_default();
+            client.limiter().remember(*requests, ago);
+        }
+    }
     let breaker = Breaker::default();
     let finished = |planned: &Planned, outcome: unit::Finished| {
         breaker.note(&outcome.outcome, outcome.stops_stream);
@@ -78,5 +84,10 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
         finished(&planned, outcome)
     });
     let at_once = context.settings.concurrency.units_per_stream;
-    futures_util::stream::iter(reports).buffer_unordered(at_once).collect().await
+    let reports = futures_util::stream::iter(reports).buffer_unordered(at_once).collect().await;
+    if let Ok(client) = client {
+        let mut spent = context.spent.now.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.insert(stream.id.to_string(), client.sent());
+    }
+    reports
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -31,6 +31,7 @@ pub struct Client {
     clock: Clock,
     chance: Chance,
     traffic: Arc<Traffic>,
+    sent: AtomicU64,
     /// The longest range that the API is known to take, in days.
     max_days: AtomicU32,
 }
@@ -73,8 +74,19 @@ impl Client {
             clock,
             chance,
             traffic,
+            sent: AtomicU64::new(0),
             max_days: AtomicU32::new(stream.max_range_days),
         })
+    }
+
+    /// How many requests of this stream have been sent, repetitions included.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The stream's rate limit.
+    pub const fn limiter(&self) -> &Limiter {
+        &self.limiter
     }
 
     /// Asks until there is an answer or no more hope of one.
@@ -181,6 +193,7 @@ impl Client {
         let asked_at = self.clock.now();
         let token = self.signer.sign(&self.signer.claims(asked_at, self.chance.id()))?;
         self.traffic.count_request();
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let url = attempt::url(&self.stream.base_url, question);
         let body = attempt::send(&self.http, url, &token, self.max_body, || self.clock.now()).await;
         drop(permit);

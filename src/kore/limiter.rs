@@ -61,6 +61,22 @@ impl Limiter {
         }
     }
 
+    /// Enters requests of the past into the log, all of them as if they had ended so long ago: what
+    /// another process asked fills the server's windows too. To be called before the first request,
+    /// the longest ago first.
+    pub fn remember(&self, requests: u64, ago: Duration) {
+        let now = self.clock.instant();
+        // A machine that has not been up for so long cannot say it; now is on the safe side.
+        let ended = now.checked_sub(ago).unwrap_or(now);
+        let longest = self.longest();
+        let mut state = self.state();
+        state
+            .ended
+            .extend(std::iter::repeat_n(ended, longest.min(usize::try_from(requests).unwrap_or(longest))));
+        let surplus = state.ended.len().saturating_sub(longest);
+        state.ended.drain(..surplus);
+    }
+
     /// Waits until a request may leave. It counts until the permit is dropped, and for the length
     /// of every window after that.
     pub async fn acquire(&self) -> Permit<'_> {
@@ -119,7 +135,7 @@ impl Limiter {
 
     fn end(&self) {
         let now = self.clock.instant();
-        let longest = self.rules.iter().map(|r| r.requests as usize).max().unwrap_or(0);
+        let longest = self.longest();
         let mut state = self.state();
         state.in_flight -= 1;
         state.ended.push_back(now);
@@ -128,6 +144,11 @@ impl Limiter {
         }
         drop(state);
         self.freed.notify_one();
+    }
+
+    /// How many past requests can matter.
+    fn longest(&self) -> usize {
+        self.rules.iter().map(|r| r.requests as usize).max().unwrap_or(0)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -173,6 +194,22 @@ mod tests {
         drop(limiter.acquire().await);
         assert_eq!(clock.instant() - began, Duration::from_millis(60_001));
         assert_eq!(limiter.traffic.waited(), Duration::from_millis(60_001));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_an_earlier_process_fill_the_windows() {
+        let clock = clock();
+        let limiter = limiter(&[(4, 60_000), (6, 3_600_000)], &clock);
+        limiter.remember(3, Duration::from_secs(1000));
+        limiter.remember(2, Duration::from_secs(50));
+        let began = clock.instant();
+        let mut waited = Vec::new();
+        for _ in 0..2 {
+            drop(limiter.acquire().await);
+            waited.push((clock.instant() - began).as_secs());
+        }
+        // One place is left of the six of the hour; the next is free when the three of it are.
+        assert_eq!(waited, [0, 2600]);
     }
 
     #[tokio::test(start_paused = true)]

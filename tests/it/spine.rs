@@ -418,3 +418,18 @@ fn the_samples_arrive_in_parquet_figure_by_figure() {
     }
     assert_eq!(compared, 3 * (5 + 5 * 24 + 1));
 }
+
+#[test]
+fn a_run_right_after_another_keeps_the_rate_limit() {
+    use std::time::Duration;
+    let limits = vec![(4, Duration::from_secs(1)), (8, Duration::from_millis(1500))];
+    let sandbox = Sandbox::new(1, &months_ago(2), Settings { limits, ..settled() });
+    let rules = "rate_limits = [{ requests = 4, per = \"1s\" }, { requests = 8, per = \"1500ms\" }]\n";
+    sandbox.configure(1, &months_ago(2), rules);
+    for _ in 0..3 {
+        sandbox.run(&["backfill", "--from", &months_ago(2)[..7], "--force"]).expect(0);
+    }
+    let stats = sandbox.simulator.stats();
+    let stream = &stats.streams[&stream_id(1)];
+    assert_eq!((stream.requests, stream.refused), (18, 0));
+}

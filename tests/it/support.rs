@@ -96,7 +96,8 @@ impl Sandbox {
     pub(crate) fn configure(&self, streams: usize, first_date: &str, more: &str) {
         let mut text = format!(
             "[lake]\nurl = \"lake\"\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
-             client_secret_file = \"secret\"\n[retry]\nbase_delay = \"1ms\"\nmax_delay = \"5ms\"\nmax_rate_wait = \"1s\"\n",
+             client_secret_file = \"secret\"\n\
+             rate_limits = [{{ requests = 100000, per = \"1s\" }}]\n[retry]\nbase_delay = \"1ms\"\nmax_delay = \"5ms\"\nmax_rate_wait = \"1s\"\n",
             self.base_url
         );
         for n in 1..=streams {
