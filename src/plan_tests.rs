@@ -1,29 +1,9 @@
 use super::*;
-use crate::config::{Algorithm, Credentials, OnMissing};
-use crate::model::{Dataset, Grain, Slice};
-use crate::secret::SecretRef;
+use crate::model::{Dataset, Grain};
 use chrono::Days;
 
 fn stream() -> Stream {
-    Stream {
-        name: "support".into(),
-        id: "st-1".parse().unwrap(),
-        base_url: "https://kore.example".parse().unwrap(),
-        credentials: Credentials {
-            client_id: "cs-1".into(),
-            subject: "s".into(),
-            algorithm: Algorithm::Hs256,
-            key: SecretRef::Env("X".into()),
-        },
-        zone: chrono_tz::UTC,
-        first_date: "2026-01-15".parse().unwrap(),
-        grains: Grain::ALL.to_vec(),
-        slices: vec![Slice::ALL, Slice::DASHBOARD],
-        settle_days: 3,
-        max_range_days: 31,
-        on_missing: OnMissing::Null,
-        rate_limits: vec![],
-    }
+    Stream::example()
 }
 
 fn at(text: &str) -> DateTime<Utc> {

@@ -212,3 +212,29 @@ pub struct Concurrency {
     /// Units of one stream at once.
     pub units_per_stream: usize,
 }
+
+#[cfg(test)]
+impl Stream {
+    /// A stream for unit tests: both grains, all users and the dashboard's, in UTC.
+    pub(crate) fn example() -> Self {
+        Self {
+            name: "support".into(),
+            id: "st-1".parse().unwrap(),
+            base_url: "https://kore.example".parse().unwrap(),
+            credentials: Credentials {
+                client_id: "cs-1".into(),
+                subject: "s".into(),
+                algorithm: Algorithm::Hs256,
+                key: SecretRef::Env("X".into()),
+            },
+            zone: Tz::UTC,
+            first_date: "2026-01-15".parse().unwrap(),
+            grains: Grain::ALL.to_vec(),
+            slices: vec![Slice::ALL, Slice::DASHBOARD],
+            settle_days: 3,
+            max_range_days: 31,
+            on_missing: OnMissing::Null,
+            rate_limits: vec![],
+        }
+    }
+}

@@ -69,3 +69,41 @@ fn figures(batch: &RecordBatch, name: &str) -> arrow::array::Int64Array {
 fn value(column: &arrow::array::Int64Array, index: usize) -> Option<i64> {
     column.is_valid(index).then(|| column.value(index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Stream;
+    use crate::model::{Averages, Counts, DayPoint, Points, Slice, Summary, Trend, windows};
+    use crate::table::batch;
+
+    /// Ten days of March for two slices, fetched when the first five had settled; the given number of
+    /// users on each day of each slice.
+    fn days(users: [i64; 2]) -> RecordBatch {
+        let window = windows("2026-03-01".parse().unwrap(), "2026-03-10".parse().unwrap()).next().unwrap();
+        let answer = |(slice, users): (Slice, i64)| {
+            let counts = Counts { unique: Some(users), new: Some(users), returning: Some(0) };
+            let points = Points::Daily(window.dates().map(|date| DayPoint { date, counts }).collect());
+            let summary = Summary { counts, averages: Averages::default() };
+            (slice, Trend { summary, points, missing: 0 })
+        };
+        let answers: Vec<_> = [Slice::ALL, Slice::DASHBOARD].into_iter().zip(users).map(answer).collect();
+        batch(Dataset::Daily, &Stream::example(), window, &answers, "2026-03-09T12:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn restated_figures_are_counted() {
+        let same = compare(Dataset::Daily, &days([5, 4]), &days([5, 4]));
+        assert_eq!(same, Changes::default());
+        let changed = compare(Dataset::Daily, &days([5, 4]), &days([6, 4]));
+        assert_eq!(changed, Changes { restated: 2 * 10, vanished: false });
+    }
+
+    #[test]
+    fn users_gone_from_settled_days_are_noticed_slice_by_slice() {
+        assert!(compare(Dataset::Daily, &days([5, 4]), &days([0, 0])).vanished);
+        assert!(compare(Dataset::Daily, &days([5, 4]), &days([5, 0])).vanished);
+        assert!(!compare(Dataset::Daily, &days([5, 0]), &days([5, 0])).vanished, "there were none before");
+        assert!(!compare(Dataset::Daily, &days([5, 0]), &days([1, 0])).vanished, "some are left");
+    }
+}

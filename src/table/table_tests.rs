@@ -6,32 +6,13 @@ use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Algorithm, Credentials, OnMissing, Stream};
+use crate::config::Stream;
 use crate::model::{
     Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Points, Slice, Summary, Trend, Window, windows,
 };
-use crate::secret::SecretRef;
 
 fn stream(zone: chrono_tz::Tz) -> Stream {
-    Stream {
-        name: "support".into(),
-        id: "st-1".parse().unwrap(),
-        base_url: "https://kore.example".parse().unwrap(),
-        credentials: Credentials {
-            client_id: "cs-1".into(),
-            subject: "s".into(),
-            algorithm: Algorithm::Hs256,
-            key: SecretRef::Env("X".into()),
-        },
-        zone,
-        first_date: "2026-03-01".parse().unwrap(),
-        grains: Grain::ALL.to_vec(),
-        slices: vec![Slice::ALL, Slice::DASHBOARD],
-        settle_days: 3,
-        max_range_days: 31,
-        on_missing: OnMissing::Null,
-        rate_limits: vec![],
-    }
+    Stream { zone, ..Stream::example() }
 }
 
 fn march() -> Window {

@@ -433,3 +433,36 @@ fn a_run_right_after_another_keeps_the_rate_limit() {
     let stream = &stats.streams[&stream_id(1)];
     assert_eq!((stream.requests, stream.refused), (18, 0));
 }
+
+#[test]
+fn fault_26_zeros_where_settled_days_held_users_are_parked() {
+    let sandbox = Sandbox::new(2, &months_ago(2), settled());
+    // Months stay provisional for long enough to be asked again, with days that have settled. On one
+    // day of each month a stream has no such month; two streams have different such days.
+    let second = "settle_days = 25\n[streams.s2]\nid = \"st-2\"\nclient_id = \"cs-2\"\nsettle_days = 10\n";
+    sandbox.configure(1, &months_ago(2), second);
+    sandbox.run(&["run"]).expect(0);
+    let before = sandbox.data_files();
+    sandbox.simulator.set_faults(vec!["all-zero".parse().unwrap()]);
+    let report = sandbox.run(&["run", "--output", "json"]).expect(65).json();
+    let suspects: Vec<_> =
+        report["units"].as_array().unwrap().iter().filter(|u| u["class"] == "suspect").collect();
+    assert!(!suspects.is_empty(), "{report}");
+    let after: BTreeMap<_, _> = sandbox.data_files().into_iter().collect();
+    for suspect in &suspects {
+        let part = format!(
+            "{}/stream={}/month={}/",
+            suspect["grain"].as_str().unwrap(),
+            suspect["stream"].as_str().unwrap(),
+            suspect["month"].as_str().unwrap()
+        );
+        for (name, bytes) in before.iter().filter(|(name, _)| name.contains(&part)) {
+            assert_eq!(&after[name], bytes, "{name} was replaced");
+        }
+    }
+    assert!(sandbox.run(&["status"]).expect(0).stdout.contains("suspect"));
+    // A good answer later settles it, and nothing stays parked.
+    sandbox.simulator.set_faults(vec![]);
+    sandbox.run(&["run"]).expect(0);
+    assert!(!sandbox.run(&["status"]).expect(0).stdout.contains("suspect"));
+}
