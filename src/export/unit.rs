@@ -1,5 +1,6 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use tracing::{debug, info, warn};
 
@@ -11,7 +12,7 @@ use crate::config::Stream;
 use crate::kore::{self, Class, Client, SignerError};
 use crate::lake::{self, Kind};
 use crate::model::{Dataset, Question, Slice, Trend, Window};
-use crate::plan::Planned;
+use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::table::{self, FORMAT_VERSION, Footer};
 
@@ -72,71 +73,85 @@ async fn attempt(
     if context.stop.is_cancelled() {
         return Err(Stop::Open);
     }
-    // What is there is read before anything is asked: whatever the answer then replaces is older
-    // than the answer, and a commit by anyone else in between is noticed.
+    let priors = read_priors(context, planned).await?;
+    let window = widened(planned.window, &priors);
+    let answers = tokio::select! {
+        () = context.stop.cancelled() => return Err(Stop::Open),
+        answers = fetch(context, client, stream, planned, window) => answers?,
+    };
+    let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
+    // The clock may have stepped back since the prior was written; the answer is newer all the same.
+    let fetched_at = latest_prior.map_or(answers.asked_at, |prior| prior.max(answers.asked_at));
+    let build = |(dataset, prior): (Dataset, Prior)| {
+        let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
+        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
+        let footer = footer(stream, window, &batch, fetched_at);
+        Built { dataset, prior, batch, footer, changes }
+    };
+    let built: Vec<_> = priors.into_iter().map(build).collect();
+    if planned.state != State::Forced && built.iter().any(|b| b.changes.vanished) {
+        return Err(Stop::Failed(park(context, planned, &built).await?));
+    }
+    let restated = built.iter().map(|b| b.changes.restated).sum();
+    let outcome = commit(context, planned, built, answers.in_pieces).await?;
+    Ok(Finished { outcome, stops_stream: false, missing: answers.missing, restated })
+}
+
+/// A partition as it shall be, with what is in its place.
+struct Built {
+    dataset: Dataset,
+    prior: Prior,
+    batch: RecordBatch,
+    footer: Footer,
+    changes: Changes,
+}
+
+/// What is in the unit's places. It is read before anything is asked: whatever the answer then
+/// replaces is older than the answer, and a commit by anyone else in between is noticed.
+async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Dataset, Prior)>, lake::Error> {
     let mut priors = Vec::new();
     for partition in planned.unit.partitions() {
         let prior = if planned.absent {
-            // The listing has told; a commit of anyone else since then is noticed all the same.
+            // The listing has told.
             Prior::Absent
         } else {
             settle::read_prior(&context.lake, lake::key(&partition)).await?
         };
         priors.push((partition.dataset, prior));
     }
-    let window = widened(planned.window, &priors);
-    let answers = tokio::select! {
-        () = context.stop.cancelled() => return Err(Stop::Open),
-        answers = fetch(context, client, stream, planned, window) => answers?,
-    };
-    let Answers { trends, asked_at, missing, in_pieces } = answers;
-    let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
-    // The clock may have stepped back since the prior was written; the answer is newer all the same.
-    let fetched_at = latest_prior.map_or(asked_at, |prior| prior.max(asked_at));
-    let mut finished = Finished { outcome: Outcome::Unchanged, stops_stream: false, missing, restated: 0 };
-    let mut built = Vec::new();
-    for (dataset, prior) in priors {
-        let batch = table::batch(dataset, stream, window, &trends, fetched_at);
-        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
-        let Changes { restated, vanished } = changes;
-        finished.restated += restated;
-        built.push((dataset, prior, batch, vanished));
-    }
-    if planned.state != crate::plan::State::Forced && built.iter().any(|(.., vanished)| *vanished) {
-        return suspect(context, planned, &built, stream, window, fetched_at).await;
-    }
-    for (dataset, prior, batch, _) in built {
+    Ok(priors)
+}
+
+/// Brings the unit's objects to say what was built.
+async fn commit(
+    context: &Context,
+    planned: &Planned,
+    built: Vec<Built>,
+    in_pieces: bool,
+) -> Result<Outcome, lake::Error> {
+    let (mut written, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let mut superseded = false;
+    for Built { dataset, prior, batch, footer, .. } in built {
         if in_pieces && dataset == Dataset::Summary && prior.footer().is_some() {
             // The pieces have no summary; the one that is there is better than none.
             continue;
         }
-        let footer = footer(stream, window, &batch, fetched_at);
         let key = settle::key(planned, dataset);
         match settle::settle(&context.lake, &key, dataset, &batch, &footer, prior).await? {
             Settled::Unchanged => {}
-            Settled::Superseded => {
-                if finished.outcome == Outcome::Unchanged {
-                    finished.outcome = Outcome::Superseded;
-                }
-            }
+            Settled::Superseded => superseded = true,
             Settled::Written { bytes: size } => {
-                finished.outcome = match finished.outcome {
-                    Outcome::Committed { mut written, rows, bytes } => {
-                        written.push(key);
-                        Outcome::Committed {
-                            written,
-                            rows: rows + batch.num_rows() as u64,
-                            bytes: bytes + size,
-                        }
-                    }
-                    _ => {
-                        Outcome::Committed { written: vec![key], rows: batch.num_rows() as u64, bytes: size }
-                    }
-                };
+                written.push(key);
+                rows += batch.num_rows() as u64;
+                bytes += size;
             }
         }
     }
-    Ok(finished)
+    Ok(match (written.is_empty(), superseded) {
+        (false, _) => Outcome::Committed { written, rows, bytes },
+        (true, true) => Outcome::Superseded,
+        (true, false) => Outcome::Unchanged,
+    })
 }
 
 /// The window, from the first day that the lake already holds of it: a later first date in the
@@ -149,12 +164,7 @@ fn widened(window: Window, priors: &[(Dataset, Prior)]) -> Window {
     }
 }
 
-fn footer(
-    stream: &Stream,
-    window: Window,
-    batch: &arrow::array::RecordBatch,
-    fetched_at: DateTime<Utc>,
-) -> Footer {
+fn footer(stream: &Stream, window: Window, batch: &RecordBatch, fetched_at: DateTime<Utc>) -> Footer {
     let settled = crate::model::settled_at(window.month.last_day(), stream.zone, stream.settle_days);
     Footer {
         format_version: FORMAT_VERSION,
@@ -235,27 +245,21 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
 }
 
 /// Parks an answer that has lost users which settled days had. What is in the lake stays.
-async fn suspect(
-    context: &Context,
-    planned: &Planned,
-    built: &[(Dataset, Prior, arrow::array::RecordBatch, bool)],
-    stream: &Stream,
-    window: Window,
-    fetched_at: DateTime<Utc>,
-) -> Result<Finished, Stop> {
-    for (dataset, _, batch, _) in built {
-        let bytes = table::encode(*dataset, batch, &footer(stream, window, batch, fetched_at));
+async fn park(context: &Context, planned: &Planned, built: &[Built]) -> Result<Failure, lake::Error> {
+    for Built { dataset, batch, footer, .. } in built {
+        let bytes = table::encode(*dataset, batch, footer);
         context.lake.put_internal(&format!("{SUSPECT}/{}", settle::key(planned, *dataset)), bytes).await?;
     }
-    Err(Stop::Failed(Failure {
+    let crate::model::Unit { stream, month, .. } = &planned.unit;
+    Ok(Failure {
         class: "suspect".into(),
         severity: Severity::Data,
-        message: "all figures are zero where settled days held users; the answer is parked and the lake is as it was".into(),
+        message: "all figures are zero where settled days held users; the answer is parked and the lake is as it was"
+            .into(),
         hint: Some(format!(
-            "if the zeros are right (such as past the retention): `trendlake backfill --from {0} --to {0} --stream {1} --force`",
-            planned.unit.month, stream.id
+            "if the zeros are right (such as past the retention): `trendlake backfill --from {month} --to {month} --stream {stream} --force`"
         )),
-    }))
+    })
 }
 
 fn api_stop(error: &kore::Error) -> Stop {
