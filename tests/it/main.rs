@@ -5,6 +5,7 @@
 mod cli;
 mod engines;
 mod examples;
+mod faults;
 mod layers;
 mod moto;
 mod s3;
