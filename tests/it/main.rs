@@ -12,3 +12,4 @@ mod s3;
 mod secrets;
 mod spine;
 mod support;
+mod wire;

@@ -65,6 +65,7 @@ impl Sandbox {
     /// `streams` streams named `s1`, `s2`, ... with ids `st-1`, ..., first date as given, and a
     /// simulator with the given settings (its streams are filled in).
     pub(crate) fn new(streams: usize, first_date: &str, mut settings: Settings) -> Self {
+        away_from_the_full_hour();
         settings.streams = (1..=streams)
             .map(|n| SimulatedStream {
                 id: stream_id(n),
@@ -142,6 +143,16 @@ impl Drop for Sandbox {
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+    }
+}
+
+/// A new hour is a new row, so a test that compares two runs must not have one begin in between. The
+/// program lives in real time: within the last seconds of an hour, the next one is waited for.
+#[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
+fn away_from_the_full_hour() {
+    let left = 3600 - chrono::Utc::now().timestamp().rem_euclid(3600);
+    if left < 20 {
+        std::thread::sleep(Duration::from_secs(u64::try_from(left).unwrap()));
     }
 }
 
