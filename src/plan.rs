@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::config::{RateLimit, Stream};
-use crate::model::{Month, Partition, Unit, Window, local_now, settled_at, windows};
+use crate::model::{Month, Partition, Unit, Window, local_now, windows};
 
 /// For how long after a month has settled its footers are read rather than the listing believed.
 /// The listing tells when an object was written, which is after its answer was fetched.
@@ -146,7 +146,7 @@ fn state(
     presence: Option<&Presence>,
     now: DateTime<Utc>,
 ) -> State {
-    let settled = settled_at(window.month.last_day(), stream.zone, stream.settle_days);
+    let settled = stream.settled_at(window.month.last_day());
     let (seen_at, rows_final, stale) = match presence {
         None => return State::Missing,
         Some(Presence::Damaged) => return State::Damaged,
@@ -176,7 +176,7 @@ pub fn needs_footer(
     verified: bool,
     now: DateTime<Utc>,
 ) -> bool {
-    let settled = settled_at(month.last_day(), stream.zone, stream.settle_days);
+    let settled = stream.settled_at(month.last_day());
     if now < settled {
         // Provisional whatever the footer says.
         return false;

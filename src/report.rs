@@ -56,6 +56,21 @@ pub enum Severity {
     Config,
 }
 
+impl Severity {
+    /// The exit code of a command that failed for this alone.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::PassingApi => exit::TRY_AGAIN,
+            Self::PassingStorage => exit::STORAGE,
+            Self::Data => exit::DATA,
+            Self::Permission => exit::PERMISSION,
+            Self::Integrity => exit::INTEGRITY,
+            Self::Bug => exit::BUG,
+            Self::Config => exit::CONFIG,
+        }
+    }
+}
+
 /// Why a unit failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

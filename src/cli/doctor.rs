@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, text};
 use crate::config::{RetrySettings, Stream};
+use crate::export::severity;
 use crate::kore::{Answer, Claims, Client, Error, Signer, SignerError, Traffic, http_client, read_back};
 use crate::lake::{Commit, Expect, INTERNAL, Lake};
 use crate::model::{Grain, Question, local_now, windows};
@@ -135,13 +136,7 @@ fn found(subject: &str, question: &Question, answer: &Answer, took: Duration) ->
 }
 
 fn unreachable_because(error: &Error) -> Failure {
-    use crate::kore::Class;
-    let exit_code = match error.class() {
-        Class::Credentials => exit::PERMISSION,
-        Class::Refused | Class::Redirect | Class::TooLarge | Class::Contract => exit::DATA,
-        _ => exit::TRY_AGAIN,
-    };
-    Failure::new(exit_code, error.to_string(), error.hint())
+    Failure::new(severity(error.class()).exit_code(), error.to_string(), error.hint())
 }
 
 /// Writes, reads, lists and deletes an object, and tries what conditional writes do.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
-use crate::model::{Grain, Slice, StreamId};
+use crate::model::{Grain, Slice, StreamId, settled_at};
 use crate::secret::SecretRef;
 
 /// The whole configuration, free of problems.
@@ -93,6 +93,11 @@ impl Stream {
     /// Whether its API is on this machine: a simulator.
     pub fn is_local(&self) -> bool {
         is_loopback(&self.base_url)
+    }
+
+    /// The instant from which an answer on days up to `last_day` counts as final.
+    pub fn settled_at(&self, last_day: NaiveDate) -> DateTime<Utc> {
+        settled_at(last_day, self.zone, self.settle_days)
     }
 
     /// A fingerprint of what is asked of the API and written besides its figures. Where a

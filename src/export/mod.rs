@@ -20,6 +20,7 @@ use tracing::{error, warn};
 
 pub use inventory::{Error, Overview, StreamOverview, overview};
 pub use run::{last_report, run};
+pub use unit::severity;
 
 use crate::chance::Chance;
 use crate::clock::Clock;

@@ -46,7 +46,9 @@ pub async fn run(
         context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
     }
     begin(&overview);
-    let context = &Context { spent: spent_before(&context.lake, started_at).await?, ..context.clone() };
+    let past = context.lake.list_internal(RUNS).await?;
+    let context =
+        &Context { spent: spent_before(&context.lake, &past, started_at).await?, ..context.clone() };
     let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
     let mut units = export(context, planned).await;
     units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
@@ -65,17 +67,16 @@ pub async fn run(
         warnings: context.warnings.all(),
         units,
     };
-    leave_behind(context, &overview, &report, scope).await;
+    leave_behind(context, &overview, &past, &report, scope).await;
     info!(%run_id, exit_code = report.exit_code, "run ends");
     Ok(report)
 }
 
 /// What the runs before have asked, as far as it can still matter. A run that was killed has left no
 /// report; the server's own refusals then tell.
-async fn spent_before(lake: &Lake, now: DateTime<Utc>) -> Result<Spent, lake::Error> {
+async fn spent_before(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<Spent, lake::Error> {
     let mut before: BTreeMap<String, PastRequests> = BTreeMap::new();
-    let names = lake.list_internal(RUNS).await?;
-    for name in names.iter().rev().take(LOOK_BACK) {
+    for name in past.iter().rev().take(LOOK_BACK) {
         let Some(report) = read_report(lake, name).await? else { continue };
         if report.ended_at + LONGEST_WINDOW < now {
             break;
@@ -97,7 +98,13 @@ async fn read_report(lake: &Lake, name: &str) -> Result<Option<Report>, lake::Er
 
 /// Writes the report and what the run has verified. The data is in the lake already, so a failure
 /// here is told and changes nothing about the run.
-async fn leave_behind(context: &Context, overview: &Overview, report: &Report, scope: &Scope) {
+async fn leave_behind(
+    context: &Context,
+    overview: &Overview,
+    past: &[String],
+    report: &Report,
+    scope: &Scope,
+) {
     if scope.is_everything() {
         let open: BTreeSet<&str> = report.open_units().map(|u| u.stream.as_str()).collect();
         let complete = |id: &StreamId| !open.contains(id.as_str());
@@ -113,7 +120,7 @@ async fn leave_behind(context: &Context, overview: &Overview, report: &Report, s
     if let Err(error) = context.lake.put_internal(&name, bytes.into()).await {
         warn!("the run report was not written: {error}");
     }
-    if let Err(error) = prune(&context.lake, report.started_at).await {
+    if let Err(error) = prune(&context.lake, past, report.started_at).await {
         warn!("old run reports were not removed: {error}");
     }
 }
@@ -135,9 +142,9 @@ async fn unpark(lake: &Lake, overview: &Overview, report: &Report) -> Result<(),
 }
 
 /// Removes reports that are older than they need to be.
-async fn prune(lake: &Lake, now: DateTime<Utc>) -> Result<(), lake::Error> {
-    for name in lake.list_internal(RUNS).await? {
-        if started_at(&name).is_some_and(|at| now - at > KEEP_REPORTS) {
+async fn prune(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<(), lake::Error> {
+    for name in past {
+        if started_at(name).is_some_and(|at| now - at > KEEP_REPORTS) {
             lake.delete_internal(&format!("{RUNS}/{name}")).await?;
         }
     }

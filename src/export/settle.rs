@@ -4,8 +4,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
-use crate::model::{Dataset, Partition};
-use crate::plan::Planned;
+use crate::model::Dataset;
 use crate::table::{self, Footer};
 
 /// How often a commit is tried again after someone else's.
@@ -53,11 +52,6 @@ impl Prior {
             Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
         }
     }
-}
-
-/// The key of a unit's partition in a dataset.
-pub(super) fn key(planned: &Planned, dataset: Dataset) -> String {
-    lake::key(&Partition { dataset, stream: planned.unit.stream.clone(), month: planned.unit.month })
 }
 
 /// Reads what is in an object's place.

@@ -11,7 +11,7 @@ use super::{Context, Warnings};
 use crate::config::Stream;
 use crate::kore::{self, Class, Client, SignerError};
 use crate::lake::{self, Kind};
-use crate::model::{Dataset, Question, Slice, Trend, Window};
+use crate::model::{Dataset, Partition, Question, Slice, Trend, Window};
 use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::table::{self, FORMAT_VERSION, Footer};
@@ -82,23 +82,25 @@ async fn attempt(
     let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
     // The clock may have stepped back since the prior was written; the answer is newer all the same.
     let fetched_at = latest_prior.map_or(answers.asked_at, |prior| prior.max(answers.asked_at));
-    let build = |(dataset, prior): (Dataset, Prior)| {
+    let build = |(partition, prior): (Partition, Prior)| {
+        let dataset = partition.dataset;
         let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
         let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
         let footer = footer(stream, window, &batch, fetched_at);
-        Built { dataset, prior, batch, footer, changes }
+        Built { key: lake::key(&partition), dataset, prior, batch, footer, changes }
     };
     let built: Vec<_> = priors.into_iter().map(build).collect();
     if planned.state != State::Forced && built.iter().any(|b| b.changes.vanished) {
         return Err(Stop::Failed(park(context, planned, &built).await?));
     }
     let restated = built.iter().map(|b| b.changes.restated).sum();
-    let outcome = commit(context, planned, built, answers.in_pieces).await?;
+    let outcome = commit(context, built, answers.in_pieces).await?;
     Ok(Finished { outcome, stops_stream: false, missing: answers.missing, restated })
 }
 
 /// A partition as it shall be, with what is in its place.
 struct Built {
+    key: String,
     dataset: Dataset,
     prior: Prior,
     batch: RecordBatch,
@@ -108,7 +110,7 @@ struct Built {
 
 /// What is in the unit's places. It is read before anything is asked: whatever the answer then
 /// replaces is older than the answer, and a commit by anyone else in between is noticed.
-async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Dataset, Prior)>, lake::Error> {
+async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partition, Prior)>, lake::Error> {
     let mut priors = Vec::new();
     for partition in planned.unit.partitions() {
         let prior = if planned.absent {
@@ -117,26 +119,20 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Datase
         } else {
             settle::read_prior(&context.lake, lake::key(&partition)).await?
         };
-        priors.push((partition.dataset, prior));
+        priors.push((partition, prior));
     }
     Ok(priors)
 }
 
 /// Brings the unit's objects to say what was built.
-async fn commit(
-    context: &Context,
-    planned: &Planned,
-    built: Vec<Built>,
-    in_pieces: bool,
-) -> Result<Outcome, lake::Error> {
+async fn commit(context: &Context, built: Vec<Built>, in_pieces: bool) -> Result<Outcome, lake::Error> {
     let (mut written, mut rows, mut bytes) = (Vec::new(), 0, 0);
     let mut superseded = false;
-    for Built { dataset, prior, batch, footer, .. } in built {
+    for Built { key, dataset, prior, batch, footer, .. } in built {
         if in_pieces && dataset == Dataset::Summary && prior.footer().is_some() {
             // The pieces have no summary; the one that is there is better than none.
             continue;
         }
-        let key = settle::key(planned, dataset);
         match settle::settle(&context.lake, &key, dataset, &batch, &footer, prior).await? {
             Settled::Unchanged => {}
             Settled::Superseded => superseded = true,
@@ -156,7 +152,7 @@ async fn commit(
 
 /// The window, from the first day that the lake already holds of it: a later first date in the
 /// configuration does not take rows away.
-fn widened(window: Window, priors: &[(Dataset, Prior)]) -> Window {
+fn widened(window: Window, priors: &[(Partition, Prior)]) -> Window {
     let starts = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.start));
     Window {
         start: starts.min().map_or(window.start, |s| s.clamp(window.month.first_day(), window.start)),
@@ -165,7 +161,7 @@ fn widened(window: Window, priors: &[(Dataset, Prior)]) -> Window {
 }
 
 fn footer(stream: &Stream, window: Window, batch: &RecordBatch, fetched_at: DateTime<Utc>) -> Footer {
-    let settled = crate::model::settled_at(window.month.last_day(), stream.zone, stream.settle_days);
+    let settled = stream.settled_at(window.month.last_day());
     Footer {
         format_version: FORMAT_VERSION,
         fingerprint: stream.fingerprint(),
@@ -246,9 +242,9 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
 
 /// Parks an answer that has lost users which settled days had. What is in the lake stays.
 async fn park(context: &Context, planned: &Planned, built: &[Built]) -> Result<Failure, lake::Error> {
-    for Built { dataset, batch, footer, .. } in built {
+    for Built { key, dataset, batch, footer, .. } in built {
         let bytes = table::encode(*dataset, batch, footer);
-        context.lake.put_internal(&format!("{SUSPECT}/{}", settle::key(planned, *dataset)), bytes).await?;
+        context.lake.put_internal(&format!("{SUSPECT}/{key}"), bytes).await?;
     }
     let crate::model::Unit { stream, month, .. } = &planned.unit;
     Ok(Failure {
@@ -262,8 +258,9 @@ async fn park(context: &Context, planned: &Planned, built: &[Built]) -> Result<F
     })
 }
 
-fn api_stop(error: &kore::Error) -> Stop {
-    let severity = match error.class() {
+/// Who has to act on a failure of the API.
+pub fn severity(class: Class) -> Severity {
+    match class {
         Class::Network
         | Class::Timeout
         | Class::Truncated
@@ -272,10 +269,13 @@ fn api_stop(error: &kore::Error) -> Stop {
         | Class::RateLimited => Severity::PassingApi,
         Class::Credentials => Severity::Permission,
         Class::Refused | Class::Redirect | Class::TooLarge | Class::Contract => Severity::Data,
-    };
+    }
+}
+
+fn api_stop(error: &kore::Error) -> Stop {
     let failure = Failure {
         class: error.class().as_str().into(),
-        severity,
+        severity: severity(error.class()),
         message: error.to_string(),
         hint: error.hint(),
     };

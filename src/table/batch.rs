@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::schema::schema;
 use crate::config::Stream;
-use crate::model::{Averages, Counts, Dataset, Points, Slice, Trend, Window, hour_start, settled_at};
+use crate::model::{Averages, Counts, Dataset, Points, Slice, Trend, Window, hour_start};
 
 /// The columns that only some datasets have, in their order.
 enum Time {
@@ -52,7 +52,7 @@ pub fn batch(
         per_slice(|s| s.channel.as_str()),
         constant(stream.zone.name()),
     ];
-    let settled = |day: NaiveDate| settled_at(day, stream.zone, stream.settle_days) <= fetched_at;
+    let settled = |day: NaiveDate| stream.settled_at(day) <= fetched_at;
     let (time, counts, is_final) = match dataset {
         Dataset::Daily => daily(answers, rows, settled),
         Dataset::Hourly => hourly(answers, rows, stream, settled),
