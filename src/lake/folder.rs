@@ -4,11 +4,12 @@
 //! folder is synced. So a reader sees the old file or the new one, whenever the power goes. What a
 //! killed writer leaves lies in the stage folder, which the next holder of the lock clears.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::{Error, Kind};
 use super::{Commit, INTERNAL, Listed};
@@ -19,6 +20,8 @@ pub(super) struct Folder {
     root: PathBuf,
     /// Numbers the stage files of this process.
     staged: Arc<AtomicU64>,
+    /// Folders that were seen to be there, durably, since the lock was taken.
+    known: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What may be in a file's place.
@@ -58,7 +61,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), staged: Arc::default() }
+        Self { root: root.to_path_buf(), staged: Arc::default(), known: Arc::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -68,6 +71,7 @@ impl Folder {
     /// Creates the folder where it is missing, takes its lock and clears the stage.
     pub(super) fn lock(&self) -> Result<LakeLock, Error> {
         fs::create_dir_all(&self.root).map_err(|e| Error::io("create", &self.root, &e))?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.create_folders(Path::new(INTERNAL))?;
         let path = self.root.join(INTERNAL).join("lock");
         self.refuse_foreign(&path)?;
@@ -107,8 +111,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Puts a whole file in the place of `key`, unless it is to be new and something is there. On return it is there and survives a power loss; on
-    /// an error the place is as it was, unless only the last sync failed.
+    /// Puts a whole file in the place of `key`, unless it is to be new and something is there. On return
+    /// it is there and survives a power loss; on an error the place is as it was, unless only the last
+    /// sync failed.
     pub(super) fn replace(&self, key: &str, bytes: &[u8], place: Place) -> Result<Commit, Error> {
         let target = self.root.join(key);
         let parent = Path::new(key).parent().unwrap_or(Path::new(""));
@@ -164,27 +169,29 @@ impl Folder {
         Ok(files)
     }
 
-    /// Creates the folders of a relative path, each durable in its parent. A link would lead out of
-    /// the lake, so none is followed.
+    /// Creates the folders of a relative path, each durable in its parent, also one that a killed writer
+    /// had no time to sync. A link would lead out of the lake, so none is followed.
     fn create_folders(&self, relative: &Path) -> Result<(), Error> {
-        let mut path = self.root.clone();
+        // Held all the while: nobody may rely on a folder before it is durable.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut path = PathBuf::new();
         for part in relative.components() {
-            let parent = path.clone();
+            let parent = self.root.join(&path);
             path.push(part);
-            match fs::symlink_metadata(&path) {
-                Ok(meta) if meta.is_dir() => {}
-                Ok(_) => return Err(foreign(&path, "a folder")),
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    match fs::create_dir(&path) {
-                        Ok(()) => {}
-                        // A neighbour task was faster.
-                        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                        Err(e) => return Err(Error::io("create", &path, &e)),
-                    }
-                    sync_folder(&parent)?;
-                }
-                Err(e) => return Err(Error::io("look at", &path, &e)),
+            if known.contains(&path) {
+                continue;
             }
+            let folder = self.root.join(&path);
+            match fs::symlink_metadata(&folder) {
+                Ok(meta) if meta.is_dir() => {}
+                Ok(_) => return Err(foreign(&folder, "a folder")),
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    fs::create_dir(&folder).map_err(|e| Error::io("create", &folder, &e))?;
+                }
+                Err(e) => return Err(Error::io("look at", &folder, &e)),
+            }
+            sync_folder(&parent)?;
+            known.insert(path.clone());
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! file guards it; a change of it raises [`FORMAT_VERSION`].
 
 mod batch;
+mod column;
 mod footer;
 mod hash;
 mod parquet;

@@ -1,20 +1,21 @@
 //! Parquet bytes: written whole in memory, read back with suspicion.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, ArrowWriter, encode_arrow_schema};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::column;
 use super::footer::Footer;
 use super::schema::{schema, sort_columns};
 use crate::model::Dataset;
@@ -27,28 +28,31 @@ pub struct DamagedError(String);
 /// The bytes of a partition's file.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
-    let arrow = (ARROW_SCHEMA_META_KEY.to_owned(), layout(dataset).arrow.clone());
-    let entries =
-        footer.entries().into_iter().chain([arrow]).map(|(key, value)| KeyValue::new(key, value)).collect();
-    let properties = properties(dataset, batch.num_rows(), entries);
+    let layout = layout(dataset);
+    let properties = &layout.properties[usize::from(batch.num_rows() >= MANY_ROWS)];
     let mut bytes = Vec::with_capacity(16 * 1024);
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_parquet_schema(layout(dataset).schema.clone())
-        // It is among the entries already, encoded once and not for every file.
-        .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options)
+    let mut file = SerializedFileWriter::new(&mut bytes, layout.schema.root_schema_ptr(), properties.clone())
         .expect("every dataset's schema can be written");
-    writer.write(batch).expect("the batch fits its schema");
-    writer.close().expect("memory takes all bytes");
+    let arrow = (ARROW_SCHEMA_META_KEY.to_owned(), layout.arrow.clone());
+    for (key, value) in footer.entries().into_iter().chain([arrow]) {
+        file.append_key_value_metadata(KeyValue::new(key, value));
+    }
+    let mut rows = file.next_row_group().expect("the file is open");
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        column::append(&mut rows, field, array, properties).expect("the column fits its schema");
+    }
+    rows.close().expect("all columns are written");
+    file.close().expect("memory takes all bytes");
     bytes.into()
 }
 
 /// What is the same in every file of a dataset.
 struct Layout {
     schema: SchemaDescriptor,
-    /// The Arrow schema as Arrow's own readers look for it, field metadata included.
+    /// The Arrow schema as Arrow's own readers look for it.
     arrow: String,
+    /// For few rows, and for many.
+    properties: [WriterPropertiesPtr; 2],
 }
 
 fn layout(dataset: Dataset) -> &'static Layout {
@@ -59,7 +63,8 @@ fn layout(dataset: Dataset) -> &'static Layout {
                 schema: ArrowSchemaConverter::new()
                     .convert(&schema)
                     .expect("every column has a Parquet type"),
-                arrow: encode_arrow_schema(&schema),
+                arrow: encode_arrow_schema(&without_comments(&schema)),
+                properties: [false, true].map(|many| Arc::new(properties(dataset, many))),
             }
         })
     });
@@ -71,6 +76,16 @@ fn layout(dataset: Dataset) -> &'static Layout {
     }
 }
 
+/// Comments would be half of a small file.
+fn without_comments(schema: &Schema) -> Schema {
+    let stripped = |field: &Arc<Field>| {
+        let mut metadata = field.metadata().clone();
+        metadata.remove("comment");
+        field.as_ref().clone().with_metadata(metadata)
+    };
+    Schema::new(schema.fields().iter().map(stripped).collect::<Vec<_>>())
+}
+
 /// The columns whose values vary enough for compression to gain anything. A page of one repeated text
 /// is a few bytes already and only grows by a frame around it.
 const COMPRESSED: [&str; 4] = ["hour", "unique_users", "new_users", "returning_users"];
@@ -78,22 +93,21 @@ const COMPRESSED: [&str; 4] = ["hour", "unique_users", "new_users", "returning_u
 /// a frame for what is a few hundred bytes.
 const MANY_ROWS: usize = 256;
 
-fn properties(dataset: Dataset, rows: usize, entries: Vec<KeyValue>) -> WriterProperties {
+fn properties(dataset: Dataset, many_rows: bool) -> WriterProperties {
     let builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
         // Statistics by page bring the page index, which lets engines skip pages by date.
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting(dataset)))
-        .set_key_value_metadata(Some(entries));
-    let compressed = COMPRESSED.iter().filter(|_| rows >= MANY_ROWS);
+        .set_sorting_columns(Some(sorting(dataset)));
+    let compressed = COMPRESSED.iter().filter(|_| many_rows);
     let builder = compressed.fold(builder, |builder, name| {
         // The level that the format's own tools use: on these small files a higher one gains nothing.
         builder.set_column_compression((*name).into(), Compression::ZSTD(ZstdLevel::default()))
     });
     // Instants an hour apart: a dictionary would hold every one of them, their differences are one.
     let figures = schema(dataset);
-    let figures = figures.fields().iter().filter(|f| rows < MANY_ROWS && *f.data_type() != DataType::Utf8);
+    let figures = figures.fields().iter().filter(|f| !many_rows && *f.data_type() != DataType::Utf8);
     let builder = figures.fold(builder, |builder, field| {
         builder.set_column_dictionary_enabled(field.name().as_str().into(), false)
     });
