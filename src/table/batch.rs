@@ -7,6 +7,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
 
 use super::schema::schema;
 use crate::config::Stream;
@@ -116,7 +117,7 @@ fn hourly(
         let Points::Hourly(points) = &trend.points else { panic!("a daily answer to an hourly question") };
         for day in points.chunk_by(|a, b| a.date == b.date) {
             let date = day[0].date;
-            let starts_of_day = hour_starts(stream, date);
+            let starts_of_day = hour_starts(stream.zone, date);
             let day_is_final = settled(date);
             for point in day {
                 dates.push(day_number(date));
@@ -132,8 +133,8 @@ fn hourly(
 
 /// The 24 instants of a date in microseconds. A look into the zone's rules costs more than all else
 /// about a row, so an ordinary day takes two.
-fn hour_starts(stream: &Stream, date: NaiveDate) -> [Option<i64>; 24] {
-    let start = |hour| hour_start(stream.zone, date, hour);
+pub(super) fn hour_starts(zone: Tz, date: NaiveDate) -> [Option<i64>; 24] {
+    let start = |hour| hour_start(zone, date, hour);
     let (first, last) = (start(0), start(23));
     let ordinary = match (first, last) {
         (Some(first), Some(last)) => last - first == TimeDelta::hours(23),

@@ -7,12 +7,14 @@ mod batch;
 mod column;
 mod footer;
 mod hash;
+mod inspect;
 mod parquet;
 mod schema;
 
 pub use batch::batch;
 pub use footer::Footer;
 pub use hash::content_hash;
+pub use inspect::{Sound, inspect};
 pub use parquet::{DamagedError, decode, encode, read_footer};
 pub use schema::{FORMAT_VERSION, schema, sort_columns};
 

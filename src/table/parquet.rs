@@ -22,8 +22,20 @@ use crate::model::Dataset;
 
 /// An object is no partition of ours, or no longer a sound one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DamagedError(String);
+pub enum DamagedError {
+    /// It cannot be read, or contradicts itself.
+    #[error("{0}")]
+    Damaged(String),
+    /// It is a Parquet file that someone else wrote.
+    #[error("the footer has no entries of trendlake")]
+    Foreign,
+}
+
+impl From<String> for DamagedError {
+    fn from(text: String) -> Self {
+        Self::Damaged(text)
+    }
+}
 
 /// The bytes of a partition's file.
 #[must_use]
@@ -86,35 +98,40 @@ fn without_comments(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(stripped).collect::<Vec<_>>())
 }
 
-/// The columns whose values vary enough for compression to gain anything. A page of one repeated text
-/// is a few bytes already and only grows by a frame around it.
-const COMPRESSED: [&str; 4] = ["hour", "unique_users", "new_users", "returning_users"];
-/// With fewer rows, neither compression nor a dictionary of figures gains anything: both cost a page or
+/// The columns that compression shortens. A page of one repeated text is a few bytes already and only
+/// grows by a frame around it, and figures are packed by their differences.
+const COMPRESSED: [&str; 2] = ["date", "hour"];
+/// With fewer rows, neither compression nor a dictionary of anything but texts gains: both cost a page or
 /// a frame for what is a few hundred bytes.
 const MANY_ROWS: usize = 256;
 
 fn properties(dataset: Dataset, many_rows: bool) -> WriterProperties {
-    let builder = WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
         // Statistics by page bring the page index, which lets engines skip pages by date.
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns(Some(sorting(dataset)));
-    let compressed = COMPRESSED.iter().filter(|_| many_rows);
-    let builder = compressed.fold(builder, |builder, name| {
-        // The level that the format's own tools use: on these small files a higher one gains nothing.
-        builder.set_column_compression((*name).into(), Compression::ZSTD(ZstdLevel::default()))
-    });
-    // Instants an hour apart: a dictionary would hold every one of them, their differences are one.
-    let figures = schema(dataset);
-    let figures = figures.fields().iter().filter(|f| !many_rows && *f.data_type() != DataType::Utf8);
-    let builder = figures.fold(builder, |builder, field| {
-        builder.set_column_dictionary_enabled(field.name().as_str().into(), false)
-    });
-    builder
-        .set_column_dictionary_enabled("hour_start".into(), false)
-        .set_column_encoding("hour_start".into(), Encoding::DELTA_BINARY_PACKED)
-        .build()
+    for field in schema(dataset).fields() {
+        let name = field.name().as_str();
+        if many_rows && COMPRESSED.contains(&name) {
+            // The level that the format's own tools use: on these small files a higher one gains nothing.
+            builder = builder.set_column_compression(name.into(), Compression::ZSTD(ZstdLevel::default()));
+        } else if is_stepwise(name) {
+            builder = builder
+                .set_column_dictionary_enabled(name.into(), false)
+                .set_column_encoding(name.into(), Encoding::DELTA_BINARY_PACKED);
+        } else if !many_rows && *field.data_type() != DataType::Utf8 {
+            builder = builder.set_column_dictionary_enabled(name.into(), false);
+        }
+    }
+    builder.build()
+}
+
+/// Whether a column's values lie close to those of the rows before: a few bits each as differences, where
+/// a dictionary would hold nearly every one of them in full.
+fn is_stepwise(name: &str) -> bool {
+    ["date", "hour_start", "unique_users", "new_users", "returning_users"].contains(&name)
 }
 
 fn sorting(dataset: Dataset) -> Vec<SortingColumn> {
@@ -142,7 +159,7 @@ pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
             let entry = entries?.iter().find(|kv| kv.key == key)?;
             entry.value.as_deref()
         };
-        Footer::from_entries(find).ok_or_else(|| "the footer has no entries of trendlake".into())
+        Footer::from_entries(find).ok_or(DamagedError::Foreign)
     })
 }
 
@@ -161,19 +178,17 @@ pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedErr
             .map(|f| (f.name(), f.data_type()))
             .eq(expected.fields().iter().map(|f| (f.name(), f.data_type())))
         {
-            return Err(format!("the columns are not those of `{dataset}`"));
+            return Err(format!("the columns are not those of `{dataset}`").into());
         }
         let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();
         let batches = batches.map_err(|e| e.to_string())?;
         let schema = batches.first().map_or(expected, RecordBatch::schema);
-        concat_batches(&schema, &batches).map_err(|e| e.to_string())
+        concat_batches(&schema, &batches).map_err(|e| e.to_string().into())
     })
 }
 
 /// A damaged file can make the Parquet library panic; that is one more way to say damaged.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, DamagedError> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(DamagedError),
-        Err(_) => Err(DamagedError("the file cannot be read: its metadata contradict one another".into())),
-    }
+fn guarded<T>(read: impl FnOnce() -> Result<T, DamagedError>) -> Result<T, DamagedError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err("the file cannot be read: its metadata contradict one another".to_owned().into()))
 }

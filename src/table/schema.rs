@@ -10,8 +10,8 @@ use crate::model::Dataset;
 /// The version of the columns and of the footer's entries.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The Arrow schema of a dataset. Every field's metadata has a `comment`, and the figures that must
-/// not be added up over rows say `trendlake.additive = false`.
+/// The Arrow schema of a dataset. Every field's metadata has a `comment`, which files leave out, and the
+/// figures that must not be added up over rows say `trendlake.additive = false`.
 #[must_use]
 pub fn schema(dataset: Dataset) -> SchemaRef {
     static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| Dataset::ALL.map(|d| Arc::new(build(d))));

@@ -1,0 +1,138 @@
+//! Whether a file is sound: readable, and saying only what a partition of its place can say.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, Int8Type, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+use bytes::Bytes;
+use chrono::NaiveDate;
+
+use super::batch::hour_starts;
+use super::footer::Footer;
+use super::hash::content_hash;
+use super::parquet::{DamagedError, decode, read_footer};
+use super::schema::sort_columns;
+use crate::model::{Dataset, Partition, Window};
+
+/// A file that holds what it should.
+#[derive(Debug)]
+pub struct Sound {
+    /// What it says of itself.
+    pub footer: Footer,
+    /// Its rows.
+    pub batch: RecordBatch,
+}
+
+/// Reads a partition's whole file and holds every row against the footer, the place and the calendar:
+/// columns, content hash, order, that no (slice, date, hour) stands twice and none of the window is
+/// left out, the stream's id, the hours' instants, finality.
+///
+/// # Errors
+/// What is wrong first.
+pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedError> {
+    let footer = read_footer(bytes)?;
+    let batch = decode(partition.dataset, bytes)?;
+    match flaw(partition, &footer, &batch) {
+        Some(flaw) => Err(DamagedError::Damaged(flaw)),
+        None => Ok(Sound { footer, batch }),
+    }
+}
+
+fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<String> {
+    let window = Window { month: partition.month, start: footer.start, end: footer.end };
+    let within = partition.month.first_day() <= window.start
+        && window.start <= window.end
+        && window.end <= partition.month.last_day();
+    if !within {
+        return Some(format!(
+            "the footer says {} to {}, which is not within the month",
+            window.start, window.end
+        ));
+    }
+    if content_hash(batch) != footer.content_hash {
+        return Some("the rows are not those that were written: the content hash differs".into());
+    }
+    let texts = |name: &str| column(batch, name).as_string::<i32>().iter().flatten();
+    if texts("stream_id").any(|id| id != partition.stream.as_str()) {
+        return Some("there are rows of another stream".into());
+    }
+    let fetched_at = footer.fetched_at.timestamp_micros();
+    if instants(batch, "fetched_at").any(|at| at != Some(fetched_at)) {
+        return Some("`fetched_at` is not the footer's".into());
+    }
+    let all_final = column(batch, "is_final").as_boolean().false_count() == 0;
+    if footer.is_final != (all_final && window.end == partition.month.last_day()) {
+        return Some("the rows and the footer differ on what is final".into());
+    }
+    out_of_order(partition.dataset, batch)
+        .or_else(|| incomplete(partition.dataset, window, batch))
+        .or_else(|| wrong_hours(partition.dataset, batch))
+}
+
+/// Rows that do not come after the one before: in a wrong place, or there twice.
+fn out_of_order(dataset: Dataset, batch: &RecordBatch) -> Option<String> {
+    let columns: Vec<_> = sort_columns(dataset).iter().map(|name| column(batch, name).clone()).collect();
+    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+    let rows = RowConverter::new(fields).and_then(|c| c.convert_columns(&columns)).ok()?;
+    let row = (1..rows.num_rows()).find(|&row| rows.row(row - 1) >= rows.row(row))?;
+    let what = if rows.row(row - 1) == rows.row(row) { "stands twice" } else { "is out of order" };
+    Some(format!("row {row} {what}"))
+}
+
+/// Times that a slice lacks, or has too many of. The rows are known to be sorted.
+fn incomplete(dataset: Dataset, window: Window, batch: &RecordBatch) -> Option<String> {
+    let slices: Vec<_> = sort_columns(dataset)[..3].iter().map(|name| column(batch, name).clone()).collect();
+    let Ok(slices) = arrow::compute::partition(&slices) else { return Some("there are no rows".into()) };
+    let mut lengths = slices.ranges().into_iter().map(|r| r.len()).collect::<Vec<_>>();
+    lengths.dedup();
+    let [length] = lengths[..] else { return Some("the slices do not have the same times".into()) };
+    let complete = match dataset {
+        Dataset::Summary => {
+            let all = |name, wanted| dates(batch, name).all(|date| date == Some(wanted));
+            length == 1 && all("period_start", window.start) && all("period_end", window.end)
+        }
+        Dataset::Daily => {
+            dates(batch, "date").take(length).eq(window.dates().map(Some)) && length == window.days() as usize
+        }
+        Dataset::Hourly => {
+            // On the last day, hours that had not begun are no rows.
+            let hours = column(batch, "hour").as_primitive::<Int8Type>().values().iter().copied();
+            let wanted = window.dates().flat_map(|date| (0..24).map(move |hour| (Some(date), hour)));
+            dates(batch, "date").zip(hours).take(length).eq(wanted.take(length))
+                && (1..=24).contains(&(length as i64 - 24 * i64::from(window.days() - 1)))
+        }
+    };
+    (!complete).then(|| format!("it does not hold every time from {} to {}", window.start, window.end))
+}
+
+/// Hours that began at another instant than their row says.
+fn wrong_hours(dataset: Dataset, batch: &RecordBatch) -> Option<String> {
+    if dataset != Dataset::Hourly {
+        return None;
+    }
+    let zone = column(batch, "time_zone").as_string::<i32>().value(0);
+    let Ok(zone) = zone.parse::<chrono_tz::Tz>() else { return Some("the time zone is unknown".into()) };
+    let hours = column(batch, "hour").as_primitive::<Int8Type>().values();
+    let mut day = (None, [None; 24]);
+    for (row, (date, start)) in dates(batch, "date").zip(instants(batch, "hour_start")).enumerate() {
+        if day.0 != date {
+            day = (date, hour_starts(zone, date?));
+        }
+        if start != day.1[usize::from(hours[row].cast_unsigned()) % 24] {
+            return Some(format!("row {row} has a wrong `hour_start`"));
+        }
+    }
+    None
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a arrow::array::ArrayRef {
+    batch.column_by_name(name).expect("the columns were checked when the file was decoded")
+}
+
+fn dates<'a>(batch: &'a RecordBatch, name: &str) -> impl Iterator<Item = Option<NaiveDate>> + use<'a> {
+    let dates = column(batch, name).as_primitive::<Date32Type>();
+    dates.values().iter().map(|&day| NaiveDate::from_epoch_days(day))
+}
+
+fn instants<'a>(batch: &'a RecordBatch, name: &str) -> impl Iterator<Item = Option<i64>> + use<'a> {
+    column(batch, name).as_primitive::<TimestampMicrosecondType>().iter()
+}
