@@ -3,7 +3,7 @@
 //!
 //! Everything here is a pure function. What the lake holds comes in as an [`Inventory`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -61,6 +61,8 @@ pub enum State {
     Missing,
     /// The user wants it fetched again.
     Forced,
+    /// It is unsound, and the user wants it replaced.
+    Broken,
 }
 
 impl State {
@@ -74,6 +76,7 @@ impl State {
             Self::Damaged => "damaged",
             Self::Missing => "missing",
             Self::Forced => "forced",
+            Self::Broken => "broken",
         }
     }
 }
@@ -87,13 +90,15 @@ pub struct Scope {
     pub to: Option<Month>,
     /// Whether final units are fetched again.
     pub force: bool,
+    /// Only these units, whatever is in their places.
+    pub broken: Option<BTreeSet<Unit>>,
 }
 
 impl Scope {
     /// Whether everything that is configured is looked at.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
-        self.from.is_none() && self.to.is_none()
+        self.from.is_none() && self.to.is_none() && self.broken.is_none()
     }
 }
 
@@ -127,12 +132,19 @@ pub fn survey(stream: &Stream, inventory: &Inventory, scope: &Scope, now: DateTi
     for window in stream_windows(stream, scope, now) {
         for &grain in &stream.grains {
             let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
+            if scope.broken.as_ref().is_some_and(|broken| !broken.contains(&unit)) {
+                continue;
+            }
             let absent = unit.partitions().all(|p| !inventory.contains_key(&p));
             let states =
                 unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
             // A unit is as good as the worst of its partitions.
             let state = states.max().unwrap_or(State::Missing);
-            let state = if scope.force { State::Forced } else { state };
+            let state = match scope {
+                Scope { broken: Some(_), .. } => State::Broken,
+                Scope { force: true, .. } => State::Forced,
+                _ => state,
+            };
             units.push(Planned { unit, window, state, absent });
         }
     }

@@ -124,8 +124,12 @@ fn what_was_asked_differently_is_stale() {
 
 #[test]
 fn scopes_widen_narrow_and_force() {
-    let scope =
-        Scope { from: Some("2025-12".parse().unwrap()), to: Some("2026-01".parse().unwrap()), force: true };
+    let scope = Scope {
+        from: Some("2025-12".parse().unwrap()),
+        to: Some("2026-01".parse().unwrap()),
+        force: true,
+        broken: None,
+    };
     let units = survey(&stream(), &Inventory::new(), &scope, at("2026-03-10T00:00:00Z"));
     let starts: Vec<_> = units.iter().map(|p| p.window.start.to_string()).collect();
     assert_eq!(starts, ["2026-01-01", "2026-01-01", "2025-12-01", "2025-12-01"]);

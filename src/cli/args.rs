@@ -79,6 +79,17 @@ pub(super) enum Command {
     Backfill(Backfill),
     /// Show what the lake holds: a calendar per stream.
     Status(Selection),
+    /// Read every object of the lake back, and report what is damaged, missing or foreign.
+    Verify(Selection),
+    /// Fetch again what `verify` finds damaged or missing.
+    ///
+    /// What is replaced is kept under `_trendlake/damaged/`. Foreign files are left alone.
+    Repair(Selection),
+    /// Put a parked answer in its place.
+    ///
+    /// An answer is parked when it has lost all users of settled days. Accepting it says that its figures
+    /// are right, such as past the vendor's retention.
+    Accept(Accept),
     /// Print the JSON Schema of the configuration file.
     Schema,
     /// Serve a stand-in of the API, to try things without credentials.
@@ -139,6 +150,13 @@ pub(super) struct Backfill {
     /// Fetch months again that are final.
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Accept {
+    /// The partition, as `status` lists it. The answer's other partitions go with it.
+    #[arg(required = true, value_name = "PARTITION")]
+    pub partitions: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

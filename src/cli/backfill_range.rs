@@ -19,7 +19,7 @@ pub(super) fn scope(from: Option<&str>, to: Option<&str>, force: bool) -> Result
             "both ends are inclusive",
         ));
     }
-    Ok(Scope { from, to, force })
+    Ok(Scope { from, to, force, broken: None })
 }
 
 /// Whether any stream has a month within the scope that is not wholly in the future.

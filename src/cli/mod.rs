@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. `main` of the binary calls [`main`] and does
 //! nothing else.
 
+mod accept;
 mod args;
 mod backfill_range;
 mod calendar;
@@ -22,6 +23,7 @@ mod simulate;
 mod status;
 mod text;
 mod validate;
+mod verify;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -87,6 +89,9 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Run(command) => run::run(common, &command, printer).await,
             Command::Backfill(command) => run::backfill(common, &command, printer).await,
             Command::Status(selection) => status::status(common, &selection, printer).await,
+            Command::Verify(selection) => verify::verify(common, &selection, printer).await,
+            Command::Repair(selection) => verify::repair(common, &selection, printer).await,
+            Command::Accept(command) => accept::accept(common, &command, printer).await,
             Command::Simulate(command) => simulate::simulate(common, command, printer).await,
             Command::Demo(command) => demo::demo(&command, printer).await,
             Command::Init(_) | Command::Validate | Command::Schema | Command::Completions(_) => {

@@ -137,7 +137,7 @@ pub(super) fn summary(report: &Report) -> String {
 }
 
 /// The open units, those with the same reason in one line; the exit code in the last.
-fn open_lines(report: &Report) -> Vec<String> {
+pub(super) fn open_lines(report: &Report) -> Vec<String> {
     let mut groups: Vec<(String, Option<&str>, Vec<&UnitReport>)> = Vec::new();
     for unit in report.open_units() {
         let (why, hint) = match &unit.outcome {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, text};
 use crate::export::{self, Overview, StreamOverview};
-use crate::lake::Lake;
+use crate::lake::{self, Lake};
 use crate::model::{Grain, Month, Unit};
 use crate::plan::{Scope, State};
 use crate::report::{Outcome, Report, exit};
@@ -26,6 +26,8 @@ struct Marks {
 #[derive(Serialize)]
 struct StatusResult {
     streams: Vec<StreamStatus>,
+    /// Partitions with an answer that waits for a person's judgement.
+    parked: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<LastRun>,
 }
@@ -70,6 +72,7 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     let marks = marks(&overview, last.as_ref());
     let result = StatusResult {
         streams: overview.streams.iter().map(|s| stream_status(s, &marks)).collect(),
+        parked: overview.parked.iter().map(lake::key).collect(),
         last_run: last.map(|r| LastRun {
             run_id: r.run_id.to_string(),
             ended_at: r.ended_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -105,7 +108,7 @@ fn stream_status(overview: &StreamOverview, marks: &Marks) -> StreamStatus {
             _ if marks.failed.contains(&failed) => Sign::Failed,
             State::Provisional => Sign::Provisional,
             State::Stale => Sign::Stale,
-            State::Missing | State::Forced => Sign::Missing,
+            State::Missing | State::Forced | State::Broken => Sign::Missing,
         };
         UnitStatus {
             grain: unit.grain.as_str(),
@@ -137,6 +140,10 @@ fn render(result: &StatusResult) -> String {
     }
     let shown = |sign| result.streams.iter().flat_map(|s| &s.units).any(|u| u.sign.2 == sign);
     lines.push(calendar::legend(shown));
+    lines.extend(result.parked.iter().map(|name| format!("parked: {name}")));
+    if !result.parked.is_empty() {
+        lines.push("if their figures are right: `trendlake accept PARTITION`".into());
+    }
     lines.push(match &result.last_run {
         Some(run) => format!("last run ended {} with exit code {}", run.ended_at, run.exit_code),
         None => "no run yet".into(),

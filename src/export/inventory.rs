@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::parked;
 use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Lake};
 use crate::model::{Dataset, Partition, StreamId};
@@ -17,9 +18,7 @@ const FOOTERS_AT_ONCE: usize = 32;
 /// The name of the lake's own note.
 const NOTE: &str = "lake.json";
 /// No Parquet file is shorter: its magic number twice, and the length of its footer.
-const SMALLEST_FILE: u64 = 12;
-/// Where suspect answers are parked, under the keys of their partitions.
-pub(super) const SUSPECT: &str = "suspect";
+pub(super) const SMALLEST_FILE: u64 = 12;
 
 /// What the lake holds of the streams looked at, and what is to be done.
 #[derive(Debug)]
@@ -87,8 +86,7 @@ pub async fn overview(
         let units = plan::survey(stream, &inventory, scope, now);
         overviews.push(StreamOverview { stream: stream.clone(), units });
     }
-    let parked =
-        lake.list_internal(SUSPECT).await?.iter().filter_map(|key| lake::parse_key(key).ok()).collect();
+    let parked = parked::list(lake).await?;
     Ok(Overview { streams: overviews, foreign, parked, note, location })
 }
 

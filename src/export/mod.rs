@@ -5,10 +5,12 @@
 
 mod compare;
 mod inventory;
+mod parked;
 mod run;
 mod settle;
 mod stream;
 mod unit;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 pub use inventory::{Error, Overview, StreamOverview, overview};
+pub use parked::{Accepted, accept};
 pub use run::{last_report, run};
 pub use unit::severity;
+pub use verify::{Finding, Flaw, Verdict, verify};
 
 use crate::chance::Chance;
 use crate::clock::Clock;

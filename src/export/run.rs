@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::inventory::{self, Overview, SUSPECT, overview};
-use super::{Context, PastRequests, Spent, export};
+use super::inventory::{self, Overview, overview};
+use super::{Context, PastRequests, Spent, export, parked};
 use crate::config::Stream;
 use crate::lake::{self, Lake};
 use crate::model::StreamId;
@@ -135,7 +135,7 @@ async fn unpark(lake: &Lake, overview: &Overview, report: &Report) -> Result<(),
         };
         let settled = |u: &UnitReport| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open);
         if report.units.iter().find(is_of).is_some_and(settled) {
-            lake.delete_internal(&format!("{SUSPECT}/{}", lake::key(partition))).await?;
+            parked::remove(lake, partition).await?;
         }
     }
     Ok(())

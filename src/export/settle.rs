@@ -4,8 +4,11 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
-use crate::model::Dataset;
-use crate::table::{self, Footer};
+use crate::model::{Dataset, Partition};
+use crate::table::{self, DamagedError, Footer};
+
+/// Where what a repair replaces is kept, under the keys of the partitions.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// How often a commit is tried again after someone else's.
 const CONFLICTS: u32 = 5;
@@ -21,6 +24,13 @@ pub(super) enum Prior {
         bytes: Bytes,
         /// Its footer.
         footer: Box<Footer>,
+        /// For a commit conditional on it.
+        version: Version,
+    },
+    /// Something unsound that is to be replaced all the same.
+    Damaged {
+        /// The whole file.
+        bytes: Bytes,
         /// For a commit conditional on it.
         version: Version,
     },
@@ -40,7 +50,7 @@ impl Prior {
     /// What the file says of itself.
     pub(super) fn footer(&self) -> Option<&Footer> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Damaged { .. } => None,
             Self::Sound { footer, .. } => Some(footer),
         }
     }
@@ -48,30 +58,44 @@ impl Prior {
     /// The rows, where there are any that can be compared.
     pub(super) fn batch(&self, dataset: Dataset) -> Option<RecordBatch> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Damaged { .. } => None,
             Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
         }
     }
 }
 
-/// Reads what is in an object's place.
+/// Reads what is in a partition's place. What is unsound is an error, unless it is to be repaired.
 ///
 /// # Errors
 /// When the lake fails, or what is there is not a partition that this version may replace.
-pub(super) async fn read_prior(lake: &Lake, key: String) -> Result<Prior, lake::Error> {
+pub(super) async fn read_prior(
+    lake: &Lake,
+    partition: &Partition,
+    repair: bool,
+) -> Result<Prior, lake::Error> {
+    let key = lake::key(partition);
     let Some((bytes, version)) = lake.read(&key).await? else { return Ok(Prior::Absent) };
-    match table::read_footer(&bytes) {
-        Ok(footer) if footer.is_newer_format() => Err(lake::Error::new(
-            Kind::Settings,
-            format!("`{key}` was written by a later version of trendlake"),
-            Some("upgrade this one"),
-        )),
+    let footer = match table::read_footer(&bytes) {
+        Ok(footer) if footer.is_newer_format() => {
+            return Err(lake::Error::new(
+                Kind::Settings,
+                format!("`{key}` was written by a later version of trendlake"),
+                Some("upgrade this one"),
+            ));
+        }
+        Ok(_) if repair => table::inspect(partition, &bytes).map(|sound| sound.footer),
+        footer => footer,
+    };
+    match footer {
         Ok(footer) => Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
-        // It may be ours and damaged, or someone else's file: a person, or `repair`, decides.
+        Err(DamagedError::Damaged(_)) if repair => Ok(Prior::Damaged { bytes, version }),
         Err(error) => Err(lake::Error::new(
             Kind::Foreign,
             format!("`{key}` is no sound partition and is left alone: {error}"),
-            Some("look at it, and delete it to have it fetched again"),
+            Some(match error {
+                DamagedError::Damaged(_) => "`trendlake repair` fetches it again, and keeps what is there",
+                DamagedError::Foreign => "move it out of the lake",
+            }),
         )),
     }
 }
@@ -82,12 +106,13 @@ pub(super) async fn read_prior(lake: &Lake, key: String) -> Result<Prior, lake::
 /// When the lake fails, so that neither can be said.
 pub(super) async fn settle(
     lake: &Lake,
-    key: &str,
-    dataset: Dataset,
+    partition: &Partition,
     batch: &RecordBatch,
     footer: &Footer,
     mut prior: Prior,
 ) -> Result<Settled, lake::Error> {
+    let key = lake::key(partition);
+    let repair = matches!(prior, Prior::Damaged { .. });
     let mut bytes = None;
     for _ in 0..CONFLICTS {
         let expect = match &prior {
@@ -96,16 +121,20 @@ pub(super) async fn settle(
                 return Ok(Settled::Unchanged);
             }
             Prior::Sound { version, .. } => Expect::Unchanged(version.clone()),
+            Prior::Damaged { bytes, version } => {
+                lake.put_internal(&format!("{DAMAGED}/{key}"), bytes.clone()).await?;
+                Expect::Unchanged(version.clone())
+            }
         };
-        let bytes = bytes.get_or_insert_with(|| table::encode(dataset, batch, footer)).clone();
+        let bytes = bytes.get_or_insert_with(|| table::encode(partition.dataset, batch, footer)).clone();
         let size = bytes.len() as u64;
-        let outcome = lake.commit(key, bytes, expect).await;
+        let outcome = lake.commit(&key, bytes, expect).await;
         if let Ok(Commit::Done) = outcome {
             return Ok(Settled::Written { bytes: size });
         }
         // Whatever the store said, what is there now decides. A put whose reply was lost, or that
         // the store's client sent twice, has succeeded and looks like a conflict with ourselves.
-        let there = match (read_prior(lake, key.to_owned()).await, &outcome) {
+        let there = match (read_prior(lake, partition, repair).await, &outcome) {
             (Ok(there), _) => there,
             (Err(_), Err(_)) => return outcome.map(|_| Settled::Unchanged),
             (Err(error), Ok(_)) => return Err(error),

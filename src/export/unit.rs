@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
-use super::inventory::SUSPECT;
+use super::parked;
 use super::settle::{self, Prior, Settled};
 use super::{Context, Warnings};
 use crate::config::Stream;
@@ -87,7 +87,7 @@ async fn attempt(
         let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
         let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
         let footer = footer(stream, window, &batch, fetched_at);
-        Built { key: lake::key(&partition), dataset, prior, batch, footer, changes }
+        Built { partition, prior, batch, footer, changes }
     };
     let built: Vec<_> = priors.into_iter().map(build).collect();
     if planned.state != State::Forced && built.iter().any(|b| b.changes.vanished) {
@@ -100,8 +100,7 @@ async fn attempt(
 
 /// A partition as it shall be, with what is in its place.
 struct Built {
-    key: String,
-    dataset: Dataset,
+    partition: Partition,
     prior: Prior,
     batch: RecordBatch,
     footer: Footer,
@@ -117,7 +116,7 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partit
             // The listing has told.
             Prior::Absent
         } else {
-            settle::read_prior(&context.lake, lake::key(&partition)).await?
+            settle::read_prior(&context.lake, &partition, planned.state == State::Broken).await?
         };
         priors.push((partition, prior));
     }
@@ -128,16 +127,16 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partit
 async fn commit(context: &Context, built: Vec<Built>, in_pieces: bool) -> Result<Outcome, lake::Error> {
     let (mut written, mut rows, mut bytes) = (Vec::new(), 0, 0);
     let mut superseded = false;
-    for Built { key, dataset, prior, batch, footer, .. } in built {
-        if in_pieces && dataset == Dataset::Summary && prior.footer().is_some() {
+    for Built { partition, prior, batch, footer, .. } in built {
+        if in_pieces && partition.dataset == Dataset::Summary && prior.footer().is_some() {
             // The pieces have no summary; the one that is there is better than none.
             continue;
         }
-        match settle::settle(&context.lake, &key, dataset, &batch, &footer, prior).await? {
+        match settle::settle(&context.lake, &partition, &batch, &footer, prior).await? {
             Settled::Unchanged => {}
             Settled::Superseded => superseded = true,
             Settled::Written { bytes: size } => {
-                written.push(key);
+                written.push(lake::key(&partition));
                 rows += batch.num_rows() as u64;
                 bytes += size;
             }
@@ -242,18 +241,18 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
 
 /// Parks an answer that has lost users which settled days had. What is in the lake stays.
 async fn park(context: &Context, planned: &Planned, built: &[Built]) -> Result<Failure, lake::Error> {
-    for Built { key, dataset, batch, footer, .. } in built {
-        let bytes = table::encode(*dataset, batch, footer);
-        context.lake.put_internal(&format!("{SUSPECT}/{key}"), bytes).await?;
+    for Built { partition, batch, footer, .. } in built {
+        parked::park(&context.lake, partition, table::encode(partition.dataset, batch, footer)).await?;
     }
-    let crate::model::Unit { stream, month, .. } = &planned.unit;
+    let first = planned.unit.partitions().next().expect("every grain has a dataset");
     Ok(Failure {
         class: "suspect".into(),
         severity: Severity::Data,
         message: "all figures are zero where settled days held users; the answer is parked and the lake is as it was"
             .into(),
         hint: Some(format!(
-            "if the zeros are right (such as past the retention): `trendlake backfill --from {month} --to {month} --stream {stream} --force`"
+            "if the zeros are right (such as past the retention): `trendlake accept {}`",
+            lake::key(&first)
         )),
     })
 }

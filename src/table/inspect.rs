@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use super::batch::hour_starts;
 use super::footer::Footer;
 use super::hash::content_hash;
-use super::parquet::{DamagedError, decode, read_footer};
+use super::parquet::{DamagedError, decode, encode, read_footer, statistics};
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Window};
 
@@ -23,7 +23,7 @@ pub struct Sound {
 }
 
 /// Reads a partition's whole file and holds every row against the footer, the place and the calendar:
-/// columns, content hash, order, that no (slice, date, hour) stands twice and none of the window is
+/// columns, statistics, content hash, order, that no (slice, date, hour) stands twice and none of the window is
 /// left out, the stream's id, the hours' instants, finality.
 ///
 /// # Errors
@@ -31,10 +31,14 @@ pub struct Sound {
 pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedError> {
     let footer = read_footer(bytes)?;
     let batch = decode(partition.dataset, bytes)?;
-    match flaw(partition, &footer, &batch) {
-        Some(flaw) => Err(DamagedError::Damaged(flaw)),
-        None => Ok(Sound { footer, batch }),
+    if let Some(flaw) = flaw(partition, &footer, &batch) {
+        return Err(DamagedError::Damaged(flaw));
     }
+    // Readers skip what the statistics rule out, so wrong ones hide rows.
+    if statistics(bytes)? != statistics(&encode(partition.dataset, &batch, &footer))? {
+        return Err(DamagedError::Damaged("the statistics are not those of the rows".into()));
+    }
+    Ok(Sound { footer, batch })
 }
 
 fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<String> {
@@ -96,9 +100,10 @@ fn incomplete(dataset: Dataset, window: Window, batch: &RecordBatch) -> Option<S
         Dataset::Hourly => {
             // On the last day, hours that had not begun are no rows.
             let hours = column(batch, "hour").as_primitive::<Int8Type>().values().iter().copied();
+            let most = 24 * window.days() as usize;
             let wanted = window.dates().flat_map(|date| (0..24).map(move |hour| (Some(date), hour)));
             dates(batch, "date").zip(hours).take(length).eq(wanted.take(length))
-                && (1..=24).contains(&(length as i64 - 24 * i64::from(window.days() - 1)))
+                && (most - 23..=most).contains(&length)
         }
     };
     (!complete).then(|| format!("it does not hold every time from {} to {}", window.start, window.end))

@@ -7,11 +7,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
+use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaDataReader, SortingColumn};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
@@ -38,6 +40,9 @@ impl From<String> for DamagedError {
 }
 
 /// The bytes of a partition's file.
+///
+/// # Panics
+/// When `batch` has no rows, or other columns than the dataset's.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     let layout = layout(dataset);
@@ -169,7 +174,10 @@ pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
 /// When the bytes are no sound Parquet, or their columns are not the dataset's.
 pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedError> {
     guarded(|| {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| e.to_string())?;
+        // With the page index, whose mistakes other readers would run into.
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)
+            .map_err(|e| e.to_string())?;
         let expected = schema(dataset);
         if !reader
             .schema()
@@ -187,8 +195,36 @@ pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedErr
     })
 }
 
+/// What a file says of its columns and their pages, by which readers skip them.
+///
+/// # Errors
+/// When the bytes are no Parquet.
+pub(super) fn statistics(bytes: &Bytes) -> Result<Vec<ColumnStatistics>, DamagedError> {
+    guarded(|| {
+        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        reader.try_parse(bytes).and_then(|()| reader.finish()).map_err(|e| e.to_string().into()).map(
+            |metadata| {
+                let of_group = |group: usize| {
+                    let pages = metadata.page_index_for_row_group(group);
+                    let columns = metadata.row_group(group).columns().iter().enumerate();
+                    columns
+                        .map(|(index, column)| {
+                            (column.statistics().cloned(), pages.column_index(index).cloned())
+                        })
+                        .collect::<Vec<_>>()
+                };
+                (0..metadata.num_row_groups()).flat_map(of_group).collect()
+            },
+        )
+    })
+}
+
+/// The least and the greatest value and the like, of a column and of its pages.
+pub(super) type ColumnStatistics = (Option<Statistics>, Option<ColumnIndexMetaData>);
+
 /// A damaged file can make the Parquet library panic; that is one more way to say damaged.
 fn guarded<T>(read: impl FnOnce() -> Result<T, DamagedError>) -> Result<T, DamagedError> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err("the file cannot be read: its metadata contradict one another".to_owned().into()))
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err("the file cannot be read: its metadata contradict one another".to_owned().into())
+    })
 }

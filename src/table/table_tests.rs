@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Stream;
 use crate::model::{
-    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Points, Slice, Summary, Trend, Window, windows,
+    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Partition, Points, Slice, Summary, Trend, Window,
+    windows,
 };
 
 fn stream(zone: chrono_tz::Tz) -> Stream {
@@ -174,6 +175,87 @@ fn the_hash_sees_every_column_but_the_time_of_fetching() {
             assert!(hashes.insert(content_hash(&changed)), "{dataset}: `{name}` does not count");
         }
     }
+}
+
+fn place(dataset: Dataset) -> Partition {
+    Partition { dataset, stream: Stream::example().id, month: march().month }
+}
+
+#[test]
+fn sound_files_pass_the_inspection_in_every_zone() {
+    for dataset in Dataset::ALL {
+        for zone in [chrono_tz::UTC, chrono_tz::America::New_York, chrono_tz::Asia::Gaza] {
+            let batch = built(dataset, zone, "2026-05-01T00:00:00Z");
+            let footer = Footer { fetched_at: at("2026-05-01T00:00:00Z"), ..footer(&batch) };
+            let bytes = encode(dataset, &batch, &footer);
+            let sound = inspect(&place(dataset), &bytes).unwrap();
+            assert_eq!(sound.batch.columns(), batch.columns());
+        }
+    }
+}
+
+/// Whatever bit flips: it is noticed, or every row is as it was.
+#[test]
+fn no_flipped_bit_changes_a_row_unnoticed() {
+    let mut noticed = 0;
+    for dataset in Dataset::ALL {
+        let batch = built(dataset, chrono_tz::America::New_York, "2026-05-01T00:00:00Z");
+        let footer = Footer { fetched_at: at("2026-05-01T00:00:00Z"), ..footer(&batch) };
+        let bytes = encode(dataset, &batch, &footer);
+        for place_in_file in (0..bytes.len()).step_by(13) {
+            let mut bytes = bytes.to_vec();
+            bytes[place_in_file] ^= 1 << (place_in_file % 8);
+            match inspect(&place(dataset), &bytes.into()) {
+                Ok(sound) => assert_eq!(sound.batch.columns(), batch.columns(), "byte {place_in_file}"),
+                Err(_) => noticed += 1,
+            }
+        }
+    }
+    assert!(noticed > 800, "only {noticed} were noticed");
+}
+
+#[test]
+fn the_inspection_finds_each_flaw() {
+    let dataset = Dataset::Hourly;
+    let batch = built(dataset, chrono_tz::UTC, "2026-05-01T00:00:00Z");
+    let good = Footer { fetched_at: at("2026-05-01T00:00:00Z"), ..footer(&batch) };
+    let says = |partition: &Partition, batch: &RecordBatch, footer: &Footer| {
+        let footer = Footer { content_hash: content_hash(batch), ..footer.clone() };
+        inspect(partition, &encode(dataset, batch, &footer)).map(|_| ()).unwrap_err().to_string()
+    };
+    let here = place(dataset);
+    let elsewhere = Partition { stream: "st-other".parse().unwrap(), ..here.clone() };
+    assert!(says(&elsewhere, &batch, &good).contains("another stream"));
+    let later = Partition { month: "2026-04".parse().unwrap(), ..here.clone() };
+    assert!(says(&later, &batch, &good).contains("not within the month"));
+    let unsettled = Footer { is_final: false, ..good.clone() };
+    assert!(says(&here, &batch, &unsettled).contains("what is final"));
+    let newer = Footer { fetched_at: at("2026-05-02T00:00:00Z"), ..good.clone() };
+    assert!(says(&here, &batch, &newer).contains("`fetched_at`"));
+    let rows = |rows: Vec<u32>| take_record_batch(&batch, &arrow::array::UInt32Array::from(rows)).unwrap();
+    let all = || (0..2 * 744).collect::<Vec<_>>();
+    let mut twice = all();
+    twice.insert(7, 7);
+    assert!(says(&here, &rows(twice), &good).contains("row 8 stands twice"));
+    let mut swapped = all();
+    swapped.swap(7, 8);
+    assert!(says(&here, &rows(swapped), &good).contains("row 8 is out of order"));
+    for gap in [7, 743, 744, 1000] {
+        let some = all().into_iter().filter(|row| *row != gap).collect();
+        let text = says(&here, &rows(some), &good);
+        assert!(text.contains("every time") || text.contains("the same times"), "{gap}: {text}");
+    }
+    let without_last_day = all().into_iter().filter(|row| row % 744 < 720).collect();
+    assert!(says(&here, &rows(without_last_day), &good).contains("every time"));
+    let other_zone = built(dataset, chrono_tz::Asia::Gaza, "2026-05-01T00:00:00Z");
+    let mut columns = batch.columns().to_vec();
+    columns[5] = other_zone.column(5).clone();
+    let wrong_zone = RecordBatch::try_new(batch.schema(), columns).unwrap();
+    assert!(says(&here, &wrong_zone, &good).contains("`hour_start`"));
+    let forged = Footer { content_hash: "0".repeat(32), ..good };
+    assert!(
+        inspect(&here, &encode(dataset, &batch, &forged)).unwrap_err().to_string().contains("content hash")
+    );
 }
 
 proptest! {

@@ -7,6 +7,7 @@ mod engines;
 mod examples;
 mod faults;
 mod layers;
+mod mend;
 mod moto;
 mod s3;
 mod secrets;
