@@ -56,5 +56,5 @@ fn unit(text: &str) -> Result<Unit, Failure> {
             "write it as `user_engagement_daily/stream=<id>/month=2025-01`",
         )
     })?;
-    Ok(Unit { stream: partition.stream, grain: partition.dataset.grain(), month: partition.month })
+    Ok(partition.unit())
 }

@@ -11,7 +11,7 @@ use super::printer::Printer;
 use super::{Setup, text};
 use crate::export::{self, Overview, StreamOverview};
 use crate::lake::{self, Lake};
-use crate::model::{Grain, Month, Unit};
+use crate::model::{Grain, Month, Partition, Unit};
 use crate::plan::{Scope, State};
 use crate::report::{Outcome, Report, exit};
 
@@ -27,7 +27,9 @@ struct Marks {
 struct StatusResult {
     streams: Vec<StreamStatus>,
     /// Partitions with an answer that waits for a person's judgement.
-    parked: Vec<String>,
+    suspect: Vec<String>,
+    /// Objects with what the server sent in place of a good answer.
+    rejected: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<LastRun>,
 }
@@ -72,7 +74,8 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     let marks = marks(&overview, last.as_ref());
     let result = StatusResult {
         streams: overview.streams.iter().map(|s| stream_status(s, &marks)).collect(),
-        parked: overview.parked.iter().map(lake::key).collect(),
+        suspect: overview.parked.suspect.iter().map(lake::key).collect(),
+        rejected: overview.parked.rejected.iter().map(export::rejected_key).collect(),
         last_run: last.map(|r| LastRun {
             run_id: r.run_id.to_string(),
             ended_at: r.ended_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -85,11 +88,7 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
 
 fn marks(overview: &Overview, last: Option<&Report>) -> Marks {
     let failed = last.into_iter().flat_map(|r| &r.units).filter(|u| matches!(u.outcome, Outcome::Failed(_)));
-    let suspect = overview.parked.iter().map(|p| Unit {
-        stream: p.stream.clone(),
-        grain: p.dataset.grain(),
-        month: p.month,
-    });
+    let suspect = overview.parked.suspect.iter().map(Partition::unit);
     Marks {
         failed: failed.map(|u| (u.stream.clone(), u.grain.clone(), u.month.clone())).collect(),
         suspect: suspect.collect(),
@@ -140,8 +139,9 @@ fn render(result: &StatusResult) -> String {
     }
     let shown = |sign| result.streams.iter().flat_map(|s| &s.units).any(|u| u.sign.2 == sign);
     lines.push(calendar::legend(shown));
-    lines.extend(result.parked.iter().map(|name| format!("parked: {name}")));
-    if !result.parked.is_empty() {
+    lines.extend(result.rejected.iter().map(|name| format!("rejected, what the API sent: {name}")));
+    lines.extend(result.suspect.iter().map(|name| format!("parked: {name}")));
+    if !result.suspect.is_empty() {
         lines.push("if their figures are right: `trendlake accept PARTITION`".into());
     }
     lines.push(match &result.last_run {

@@ -1,12 +1,12 @@
 //! What the lake holds, as far as the plan has to know: listings first, footers where they are needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::parked;
+use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Lake};
 use crate::model::{Dataset, Partition, StreamId};
@@ -27,8 +27,8 @@ pub struct Overview {
     pub streams: Vec<StreamOverview>,
     /// Keys in our folders that are no partition's.
     pub foreign: Vec<String>,
-    /// Partitions with a parked answer that nobody has judged yet.
-    pub parked: BTreeSet<Partition>,
+    /// Answers that did not become partitions.
+    pub parked: Parked,
     note: Note,
     location: String,
 }

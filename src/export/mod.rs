@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 pub use inventory::{Error, Overview, StreamOverview, overview};
-pub use parked::{Accepted, accept};
+pub use parked::{Accepted, Parked, accept, rejected_key};
 pub use run::{last_report, run};
 pub use unit::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};

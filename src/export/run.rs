@@ -11,7 +11,7 @@ use super::inventory::{self, Overview, overview};
 use super::{Context, PastRequests, Spent, export, parked};
 use crate::config::Stream;
 use crate::lake::{self, Lake};
-use crate::model::StreamId;
+use crate::model::{StreamId, Unit};
 use crate::plan::Scope;
 use crate::report::{Outcome, Report, UnitReport, exit_code};
 
@@ -112,7 +112,16 @@ async fn leave_behind(
             warn!("the lake's note was not written: {error}");
         }
     }
-    if let Err(error) = unpark(&context.lake, overview, report).await {
+    let settled = |unit: &Unit| {
+        let is_it = |u: &&UnitReport| {
+            u.stream == unit.stream.as_str()
+                && u.grain == unit.grain.as_str()
+                && u.month == unit.month.to_string()
+        };
+        let found = report.units.iter().find(is_it);
+        found.is_some_and(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+    };
+    if let Err(error) = parked::unpark(&context.lake, &overview.parked, settled).await {
         warn!("parked answers that are no longer needed were not removed: {error}");
     }
     let bytes = serde_json::to_vec(report).expect("a report is JSON");
@@ -123,22 +132,6 @@ async fn leave_behind(
     if let Err(error) = prune(&context.lake, past, report.started_at).await {
         warn!("old run reports were not removed: {error}");
     }
-}
-
-/// Removes parked answers whose partitions have got a good one since.
-async fn unpark(lake: &Lake, overview: &Overview, report: &Report) -> Result<(), lake::Error> {
-    for partition in &overview.parked {
-        let is_of = |u: &&UnitReport| {
-            u.stream == partition.stream.as_str()
-                && u.grain == partition.dataset.grain().as_str()
-                && u.month == partition.month.to_string()
-        };
-        let settled = |u: &UnitReport| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open);
-        if report.units.iter().find(is_of).is_some_and(settled) {
-            parked::remove(lake, partition).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes reports that are older than they need to be.

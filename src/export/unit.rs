@@ -200,7 +200,17 @@ async fn fetch(
             zone: stream.zone,
             window,
         };
-        let answer = client.fetch(&question).await.map_err(|error| api_stop(&error))?;
+        let answer = match client.fetch(&question).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if let kore::Error::Contract { body, .. } = &error
+                    && let Err(error) = parked::keep_rejected(&context.lake, &planned.unit, body).await
+                {
+                    warn!("the rejected answer was not kept: {error}");
+                }
+                return Err(api_stop(&error));
+            }
+        };
         warn_of(&context.warnings, &question, &answer);
         missing += u64::from(answer.trend.missing);
         in_pieces |= answer.in_pieces;

@@ -162,8 +162,6 @@ async fn read(lake: &Lake, partition: Partition, listed: Listed) -> Result<Read,
 
 impl Finding {
     fn of(partition: &Partition, flaw: Flaw, message: String) -> Self {
-        let Partition { dataset, stream, month } = partition;
-        let unit = Unit { stream: stream.clone(), grain: dataset.grain(), month: *month };
-        Self { key: lake::key(partition), flaw, message, unit: Some(unit) }
+        Self { key: lake::key(partition), flaw, message, unit: Some(partition.unit()) }
     }
 }

@@ -9,12 +9,12 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use tracing::{debug, info};
 
+use super::attempt;
 use super::auth::{Signer, SignerError};
 use super::check::{Checked, check};
 use super::error::{Error, Next};
 use super::limiter::Limiter;
 use super::traffic::Traffic;
-use super::{attempt, wire::Rejection};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{RetrySettings, Stream};
@@ -136,7 +136,7 @@ impl Client {
             });
             start = end + Days::new(1);
         }
-        let mut answer = whole.ok_or_else(|| Rejection("the range is empty".into()))?;
+        let mut answer = whole.expect("a window is never empty");
         answer.trend.summary = Summary::default();
         answer.in_pieces = true;
         Ok(answer)
@@ -200,8 +200,9 @@ impl Client {
         let body = body.map_err(|error| error.tidy(&token))?;
         self.traffic.count_bytes(body.bytes.len() as u64);
         let local = local_now(asked_at, question.zone);
-        let Checked { trend, drift } = check(&body.bytes, question, local, self.stream.on_missing)
-            .map_err(|rejection| Error::from(rejection).tidy(&token))?;
+        let checked = check(&body.bytes, question, local, self.stream.on_missing);
+        let Checked { trend, drift } = checked
+            .map_err(|rejection| Error::Contract { rejection, body: body.bytes.into() }.tidy(&token))?;
         let drift = drift.iter().map(|name| super::error::tidy(name, &token)).collect();
         Ok(Answer { trend, asked_at, drift, skew: body.skew, in_pieces: false })
     }

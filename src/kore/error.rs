@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::auth::SignerError;
 use super::wire::Rejection;
 use crate::secret::Secret;
@@ -118,8 +120,13 @@ pub enum Error {
         limit: u64,
     },
     /// The answer is no data, or doubtful data.
-    #[error("the answer was rejected: {0}")]
-    Contract(#[from] Rejection),
+    #[error("the answer was rejected: {rejection}")]
+    Contract {
+        /// Why.
+        rejection: Rejection,
+        /// What the server sent. Empty if it repeats the token.
+        body: Bytes,
+    },
 }
 
 fn detail(message: &Option<String>) -> String {
@@ -151,7 +158,7 @@ impl Error {
             Self::Refused { .. } => Class::Refused,
             Self::Redirect { .. } => Class::Redirect,
             Self::TooLarge { .. } => Class::TooLarge,
-            Self::Contract(_) => Class::Contract,
+            Self::Contract { .. } => Class::Contract,
         }
     }
 
@@ -201,7 +208,14 @@ impl Error {
             | Self::RateLimited { message, .. }
             | Self::Credentials { message, .. }
             | Self::Refused { message, .. } => *message = message.take().map(|m| tidy(&m, token)),
-            Self::Contract(Rejection(text)) | Self::Transport { text, .. } => *text = tidy(text, token),
+            Self::Transport { text, .. } => *text = tidy(text, token),
+            Self::Contract { rejection: Rejection(text), body } => {
+                *text = tidy(text, token);
+                let is_said = |part: &str| body.windows(part.len()).any(|window| window == part.as_bytes());
+                if token_parts(token).any(is_said) {
+                    *body = Bytes::new();
+                }
+            }
             Self::Signer(_) | Self::Redirect { .. } | Self::TooLarge { .. } => {}
         }
         self
@@ -226,9 +240,12 @@ impl Error {
 /// A server may echo what it was sent, at any length: the parts of the token are cut out (the first
 /// one is the same for all), then whatever a log line has no room for.
 pub(super) fn tidy(text: &str, token: &Secret) -> String {
-    let clean =
-        token.expose().split('.').skip(1).fold(text.to_owned(), |text, part| text.replace(part, "[token]"));
+    let clean = token_parts(token).fold(text.to_owned(), |text, part| text.replace(part, "[token]"));
     clean.chars().take(300).collect()
+}
+
+fn token_parts(token: &Secret) -> impl Iterator<Item = &str> {
+    token.expose().split('.').skip(1)
 }
 
 /// The remedy for each of the vendor's texts.

@@ -103,6 +103,14 @@ pub struct Partition {
     pub month: Month,
 }
 
+impl Partition {
+    /// The unit that fills it.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        Unit { stream: self.stream.clone(), grain: self.dataset.grain(), month: self.month }
+    }
+}
+
 /// What is planned, fetched, checked and committed together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {

@@ -145,3 +145,22 @@ fn a_parked_answer_is_accepted() {
     sandbox.run(&["accept", partition]).expect(2);
     sandbox.run(&["accept", "user_engagement_daily/../x"]).expect(2);
 }
+
+#[test]
+fn a_rejected_answer_is_kept_until_a_good_one_comes() {
+    let sandbox = Sandbox::new(1, &months_ago(1), settled());
+    sandbox.simulator.set_faults(vec!["wrong-count".parse().unwrap()]);
+    sandbox.run(&["run"]).expect(65);
+    let kept = key("daily", 1, 1);
+    let path = sandbox.path(&format!("lake/_trendlake/parked/rejected/{kept}.json"));
+    let body: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(body["filters"]["dataPointsCount"].is_u64(), "{body}");
+    let status = sandbox.run(&["status"]).expect(0);
+    assert!(status.stdout.contains(&format!("_trendlake/parked/rejected/{kept}.json")), "{status:?}");
+    // It is no answer that could be accepted.
+    sandbox.run(&["accept", &kept]).expect(2);
+    sandbox.simulator.set_faults(vec![]);
+    sandbox.run(&["run"]).expect(0);
+    assert!(!path.exists());
+    assert!(!sandbox.run(&["status"]).expect(0).stdout.contains("rejected"));
+}
