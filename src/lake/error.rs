@@ -55,6 +55,11 @@ impl Error {
                 Kind::Permission,
                 Some("check that the bucket or container exists, and its name in `lake.url`"),
             ),
+            // S3 answers with 400 where a session has ended.
+            _ if says(&["ExpiredToken", "TokenRefreshRequired", "InvalidToken"]) => (
+                Kind::Permission,
+                Some("the session's credentials have expired: renew them in the environment, and run again"),
+            ),
             _ if says(&["169.254.169.254", "metadata.google.internal"]) => (
                 Kind::Permission,
                 Some(

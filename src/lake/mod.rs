@@ -30,6 +30,9 @@ use folder::{Folder, Place};
 /// Where everything that is no data lies, relative to the root.
 pub const INTERNAL: &str = "_trendlake";
 
+/// How often the probe of conditions is tried.
+const PROBES: u32 = 4;
+
 /// A lake that can be read, and written to by whoever holds its lock.
 #[derive(Clone)]
 pub struct Lake {
@@ -183,15 +186,35 @@ impl Lake {
     /// # Errors
     /// When the store fails; an absent object is `None`.
     pub async fn read(&self, key: &str) -> Result<Option<(Bytes, Version)>, Error> {
+        let found = self.get(key).await?;
+        Ok(found.map(|(bytes, meta)| {
+            (bytes, Version(UpdateVersion { e_tag: meta.e_tag, version: meta.version }))
+        }))
+    }
+
+    /// Reads an object that a listing has left out, with when it was written.
+    ///
+    /// # Errors
+    /// When the store fails; an absent object is `None`.
+    pub async fn find(&self, key: &str) -> Result<Option<(Bytes, DateTime<Utc>)>, Error> {
+        Ok(self.get(key).await?.map(|(bytes, meta)| (bytes, meta.last_modified)))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>, Error> {
         let result = match self.store.get_opts(&self.at(key), GetOptions::default()).await {
             Ok(result) => result,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::of("read", key, error)),
         };
-        let version =
-            Version(UpdateVersion { e_tag: result.meta.e_tag.clone(), version: result.meta.version.clone() });
+        let meta = result.meta.clone();
         let bytes = result.bytes().await.map_err(|e| Error::of("read", key, e))?;
-        Ok(Some((bytes, version)))
+        // A file that came in part must not be taken for one that is damaged.
+        if bytes.len() as u64 != meta.size {
+            let text =
+                format!("cannot read `{key}` in the lake: {} of {} bytes came", bytes.len(), meta.size);
+            return Err(Error::new(Kind::Storage, text, None));
+        }
+        Ok(Some((bytes, meta)))
     }
 
     /// Puts a whole object in place of what is expected there.
@@ -199,6 +222,7 @@ impl Lake {
     /// # Errors
     /// When the store fails. The put may then have happened all the same: read to find out.
     pub async fn commit(&self, key: &str, bytes: Bytes, expect: Expect) -> Result<Commit, Error> {
+        let replaces = matches!(expect, Expect::Unchanged(_));
         let mode = match (&self.writer, expect) {
             (Writer::Folder(folder), expect) => {
                 let (folder, name) = (folder.clone(), key.to_owned());
@@ -218,8 +242,8 @@ impl Lake {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Commit::Conflict)
             }
-            // An update of an object that has been deleted since.
-            Err(object_store::Error::NotFound { .. }) => Ok(Commit::Conflict),
+            // The object has been deleted since. Where there was none, it is the bucket that is gone.
+            Err(object_store::Error::NotFound { .. }) if replaces => Ok(Commit::Conflict),
             Err(error) => Err(Error::of("write", key, error)),
         }
     }
@@ -267,24 +291,37 @@ impl Lake {
         const NAME: &str = "_trendlake/probe";
         let content =
             Bytes::from_static(b"trendlake tries out whether this store honours conditional writes\n");
-        for _ in 0..2 {
+        // A put whose reply was lost may have landed all the same: the next try finds out.
+        let retried = |error| {
+            let error = Error::of("write", NAME, error);
+            if error.kind() == Kind::Storage { Ok(error) } else { Err(error) }
+        };
+        let (mut created, mut failed) = (false, None);
+        for _ in 0..PROBES {
             match self.put(NAME, content.clone(), PutMode::Create).await {
-                Ok(()) => {}
-                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                    let never = UpdateVersion { e_tag: Some("\"0\"".into()), version: Some("0".into()) };
-                    return match self.put(NAME, content, PutMode::Update(never)).await {
-                        Err(
-                            object_store::Error::Precondition { .. }
-                            | object_store::Error::AlreadyExists { .. },
-                        ) => Ok(()),
-                        Ok(()) => Err(Error::no_conditions("a replacement")),
-                        Err(error) => Err(Error::of("write", NAME, error)),
-                    };
+                Ok(()) if created => return Err(Error::no_conditions("a creation")),
+                Ok(()) => {
+                    created = true;
+                    continue;
                 }
-                Err(error) => return Err(Error::of("write", NAME, error)),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                }
+                Err(error) => {
+                    failed = Some(retried(error)?);
+                    continue;
+                }
+            }
+            // As long as a hash: a store that counts its versions may begin with 0.
+            let never = UpdateVersion { e_tag: Some(format!("\"{:032}\"", 0)), version: Some("0".into()) };
+            match self.put(NAME, content.clone(), PutMode::Update(never)).await {
+                Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => {
+                    return Ok(());
+                }
+                Ok(()) => return Err(Error::no_conditions("a replacement")),
+                Err(error) => failed = Some(retried(error)?),
             }
         }
-        Err(Error::no_conditions("a creation"))
+        Err(failed.expect("two creations have been told apart"))
     }
 
     async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {
