@@ -78,6 +78,12 @@ impl From<export::Error> for Failure {
     fn from(error: export::Error) -> Self {
         match error {
             export::Error::Lake(error) => error.into(),
+            export::Error::IncompleteListing { .. } => Self::new(
+                exit::STORAGE,
+                error.to_string(),
+                Some("run again; if it stays so, the store's listings cannot be relied on".into()),
+            ),
+            export::Error::Stopped => Self::new(exit::TERMINATED, error.to_string(), None),
             export::Error::NewerFormat { .. } => {
                 Self::new(exit::CONFIG, error.to_string(), Some("upgrade this trendlake".into()))
             }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,10 @@ use crate::table::{self, FORMAT_VERSION};
 
 /// How many footers are read at once.
 const FOOTERS_AT_ONCE: usize = 32;
+/// Of how many partitions that no listing names the places are looked at, on a lake that was never complete.
+const LOOKED_AT: usize = 4;
+/// What was written so lately may have been written since the listing, by another run.
+const JUST_WRITTEN: TimeDelta = TimeDelta::minutes(1);
 /// The name of the lake's own note.
 const NOTE: &str = "lake.json";
 /// No Parquet file is shorter: its magic number twice, and the length of its footer.
@@ -82,8 +87,14 @@ pub async fn overview(
         let listed = by_stream.remove(&stream.id).unwrap_or_default();
         let verified =
             note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location));
-        let inventory = inventory(lake, stream, listed, verified, now).await?;
-        let units = plan::survey(stream, &inventory, scope, now);
+        let mut inventory = inventory(lake, stream, listed, verified, now).await?;
+        let mut units = plan::survey(stream, &inventory, scope, now);
+        let was_complete = note.verified.contains_key(stream.id.as_str());
+        let found = look_for_missing(lake, &units, &inventory, was_complete, now).await?;
+        if !found.is_empty() {
+            inventory.extend(found);
+            units = plan::survey(stream, &inventory, scope, now);
+        }
         overviews.push(StreamOverview { stream: stream.clone(), units });
     }
     let parked = parked::list(lake).await?;
@@ -96,6 +107,15 @@ pub enum Error {
     /// The lake fails.
     #[error(transparent)]
     Lake(#[from] lake::Error),
+    /// The store's listing cannot be trusted.
+    #[error("the listing of the lake leaves out `{key}`, which is there: nothing is fetched on its word")]
+    IncompleteListing {
+        /// The object.
+        key: String,
+    },
+    /// The run was to stop before it knew what is due.
+    #[error("stopped before it was known what is due; nothing was fetched")]
+    Stopped,
     /// A later version of trendlake has written here.
     #[error("`{key}` was written by a later version of trendlake (format {found}, this one knows {known})", known = FORMAT_VERSION)]
     NewerFormat {
@@ -140,25 +160,64 @@ async fn inventory(
         }
         let key = lake::key(&partition);
         // Deleted since it was listed: missing.
-        let Some((bytes, _)) = lake.read(&key).await? else { return Ok(None) };
-        let presence = match table::read_footer(&bytes) {
-            Err(_) => Presence::Damaged,
-            Ok(footer) if footer.is_newer_format() => {
-                return Err(Error::NewerFormat { key, found: footer.format_version });
-            }
-            Ok(footer) => Presence::Known {
-                fetched_at: footer.fetched_at,
-                old_format: footer.format_version < FORMAT_VERSION,
-                is_final: footer.is_final,
-                fingerprint: footer.fingerprint,
-                start: footer.start,
-            },
-        };
-        Ok(Some((partition, presence)))
+        let Some((bytes, _)) = lake.read(&key).await? else { return Ok::<_, Error>(None) };
+        Ok(Some((partition, presence(key, &bytes)?)))
     });
     let known: Vec<_> =
         futures_util::stream::iter(presences).buffer_unordered(FOOTERS_AT_ONCE).try_collect().await?;
     Ok(known.into_iter().flatten().collect())
+}
+
+fn presence(key: String, bytes: &Bytes) -> Result<Presence, Error> {
+    match table::read_footer(bytes) {
+        Err(_) => Ok(Presence::Damaged),
+        Ok(footer) if footer.is_newer_format() => {
+            Err(Error::NewerFormat { key, found: footer.format_version })
+        }
+        Ok(footer) => Ok(Presence::Known {
+            fetched_at: footer.fetched_at,
+            old_format: footer.format_version < FORMAT_VERSION,
+            is_final: footer.is_final,
+            fingerprint: footer.fingerprint,
+            start: footer.start,
+        }),
+    }
+}
+
+/// Looks at the places of partitions that the listing does not name, and gives those that are there all
+/// the same. A listing that comes back empty by mistake would otherwise have everything fetched again.
+///
+/// All places are looked at where the stream has been complete once: little is missing then, or
+/// something is wrong. Else the newest ones are, which every run fills first; and all of them where one of
+/// these turns up.
+async fn look_for_missing(
+    lake: &Lake,
+    units: &[Planned],
+    listed: &Inventory,
+    was_complete: bool,
+    now: DateTime<Utc>,
+) -> Result<Inventory, Error> {
+    let missing: Vec<_> =
+        units.iter().flat_map(|u| u.unit.partitions()).filter(|p| !listed.contains_key(p)).collect();
+    let (first, rest) =
+        missing.split_at(if was_complete { missing.len() } else { LOOKED_AT.min(missing.len()) });
+    let mut found = Inventory::new();
+    for places in [first, rest] {
+        let looks = places.iter().map(|partition| async move {
+            let key = lake::key(partition);
+            let Some((bytes, written_at)) = lake.find(&key).await? else { return Ok::<_, Error>(None) };
+            if written_at < now - JUST_WRITTEN {
+                return Err(Error::IncompleteListing { key });
+            }
+            Ok(Some((partition.clone(), presence(key, &bytes)?)))
+        });
+        let looks = futures_util::stream::iter(looks).buffer_unordered(FOOTERS_AT_ONCE);
+        found.extend(looks.try_collect::<Vec<_>>().await?.into_iter().flatten());
+        if found.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 async fn read_note(lake: &Lake) -> Result<Note, Error> {
