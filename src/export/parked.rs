@@ -115,10 +115,11 @@ pub async fn accept(lake: &Lake, unit: &Unit) -> Result<Vec<(Partition, Accepted
         let outcome = if is_newer {
             Accepted::Superseded
         } else {
-            match settle::settle(lake, &partition, &parked.batch, &parked.footer, prior).await? {
+            match settle::settle(lake, &partition, &parked.batch, &parked.footer, prior, |_| None).await? {
                 Settled::Written { .. } => Accepted::Written,
                 Settled::Unchanged => Accepted::Unchanged,
                 Settled::Superseded => Accepted::Superseded,
+                Settled::Suspect => unreachable!("a person has judged"),
             }
         };
         lake.delete_internal(&suspect(&partition)).await?;

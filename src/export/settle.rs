@@ -14,7 +14,7 @@ pub(super) const DAMAGED: &str = "damaged";
 const CONFLICTS: u32 = 5;
 
 /// What stands in a partition's place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Prior {
     /// Nothing.
     Absent,
@@ -42,6 +42,8 @@ pub(super) enum Settled {
     Unchanged,
     /// Someone else has put a newer answer there.
     Superseded,
+    /// Someone else has put figures there that the answer must not replace unasked.
+    Suspect,
     /// It was replaced.
     Written { bytes: u64 },
 }
@@ -102,6 +104,8 @@ pub(super) async fn read_prior(
 
 /// Brings an object to say what `batch` says, unless it does already or says something newer.
 ///
+/// `judge` is asked about whatever else than `prior` turns out to be there, and may end it with that.
+///
 /// # Errors
 /// When the lake fails, so that neither can be said.
 pub(super) async fn settle(
@@ -110,6 +114,7 @@ pub(super) async fn settle(
     batch: &RecordBatch,
     footer: &Footer,
     mut prior: Prior,
+    judge: impl Fn(&Prior) -> Option<Settled>,
 ) -> Result<Settled, lake::Error> {
     let key = lake::key(partition);
     let repair = matches!(prior, Prior::Damaged { .. });
@@ -145,6 +150,9 @@ pub(super) async fn settle(
             _ => {}
         }
         outcome?;
+        if let Some(settled) = judge(&there) {
+            return Ok(settled);
+        }
         prior = there;
     }
     Err(lake::Error::new(Kind::Storage, format!("`{key}` is replaced by others time and again"), None))

@@ -13,7 +13,8 @@ use crate::plan::Planned;
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 
 /// After this many units in a row that failed for a passing reason, the stream is left for the next
-/// run: its server is down, and each further unit would spend all its attempts on it.
+/// run: its server is down, or the lake's storage is, and each further unit would spend all its attempts
+/// on it.
 const FAILURES_IN_A_ROW: u32 = 3;
 
 /// Whether the stream's remaining units still have a chance.
@@ -38,7 +39,8 @@ impl Breaker {
             fuse.in_a_row = 0;
             return;
         };
-        fuse.in_a_row += u32::from(failure.severity == Severity::PassingApi);
+        fuse.in_a_row +=
+            u32::from(matches!(failure.severity, Severity::PassingApi | Severity::PassingStorage));
         if stops_stream || fuse.in_a_row >= FAILURES_IN_A_ROW {
             let not_tried = Failure { message: unit::NOT_TRIED.into(), hint: None, ..failure.clone() };
             fuse.blown.get_or_insert(not_tried);

@@ -1,7 +1,7 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
@@ -45,7 +45,12 @@ enum Stop {
 
 impl From<lake::Error> for Stop {
     fn from(error: lake::Error) -> Self {
-        Self::Failed(lake_failure(&error))
+        let failure = lake_failure(&error);
+        match error.kind() {
+            // Nothing can be written any more, so nothing more need be asked.
+            Kind::Permission => Self::StreamFailed(failure),
+            _ => Self::Failed(failure),
+        }
     }
 }
 
@@ -82,6 +87,8 @@ async fn attempt(
     let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
     // The clock may have stepped back since the prior was written; the answer is newer all the same.
     let fetched_at = latest_prior.map_or(answers.asked_at, |prior| prior.max(answers.asked_at));
+    // As exact as a footer tells it: a put whose reply was lost is recognised by it.
+    let fetched_at = fetched_at.trunc_subsecs(6);
     let build = |(partition, prior): (Partition, Prior)| {
         let dataset = partition.dataset;
         let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
@@ -94,7 +101,7 @@ async fn attempt(
         return Err(Stop::Failed(park(context, planned, &built).await?));
     }
     let restated = built.iter().map(|b| b.changes.restated).sum();
-    let outcome = commit(context, built, answers.in_pieces).await?;
+    let outcome = commit(context, planned, &built, answers.in_pieces).await?;
     Ok(Finished { outcome, stops_stream: false, missing: answers.missing, restated })
 }
 
@@ -124,19 +131,41 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partit
 }
 
 /// Brings the unit's objects to say what was built.
-async fn commit(context: &Context, built: Vec<Built>, in_pieces: bool) -> Result<Outcome, lake::Error> {
+async fn commit(
+    context: &Context,
+    planned: &Planned,
+    built: &[Built],
+    in_pieces: bool,
+) -> Result<Outcome, Stop> {
     let (mut written, mut rows, mut bytes) = (Vec::new(), 0, 0);
     let mut superseded = false;
     for Built { partition, prior, batch, footer, .. } in built {
-        if in_pieces && partition.dataset == Dataset::Summary && prior.footer().is_some() {
-            // The pieces have no summary; the one that is there is better than none.
+        let (dataset, prior) = (partition.dataset, prior.clone());
+        // The pieces have no summary; the one that is there is better than none.
+        let keeps = |there: &Prior| in_pieces && dataset == Dataset::Summary && there.footer().is_some();
+        if keeps(&prior) {
             continue;
         }
-        match settle::settle(&context.lake, &partition, &batch, &footer, prior).await? {
+        if context.stop.is_cancelled() {
+            return Err(Stop::Open);
+        }
+        // What a conflict brings to light was not there, or not so, when the answer was judged.
+        let judge = |there: &Prior| {
+            let vanished = |old: RecordBatch| compare(dataset, &old, batch).vanished;
+            if keeps(there) {
+                Some(Settled::Unchanged)
+            } else if planned.state != State::Forced && there.batch(dataset).is_some_and(vanished) {
+                Some(Settled::Suspect)
+            } else {
+                None
+            }
+        };
+        match settle::settle(&context.lake, partition, batch, footer, prior, judge).await? {
             Settled::Unchanged => {}
             Settled::Superseded => superseded = true,
+            Settled::Suspect => return Err(Stop::Failed(park(context, planned, built).await?)),
             Settled::Written { bytes: size } => {
-                written.push(lake::key(&partition));
+                written.push(lake::key(partition));
                 rows += batch.num_rows() as u64;
                 bytes += size;
             }
