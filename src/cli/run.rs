@@ -65,7 +65,10 @@ pub(super) async fn reconcile(
     let progress = Arc::new(Progress::new(traffic.clone(), shown));
     let work = async {
         let mut lake = Lake::open(&setup.settings.lake)?;
-        let _lock = lake.lock().await?;
+        let _lock = tokio::select! {
+            () = stop.token.cancelled() => return Err(stop.early(export::Error::Stopped)),
+            lock = lake.lock() => lock?,
+        };
         let context = Context {
             http: http_client(&setup.settings.http, streams.iter().all(Stream::is_local))
                 .map_err(Failure::setting)?,
@@ -83,7 +86,8 @@ pub(super) async fn reconcile(
             let units = overview.streams.iter().flat_map(|s| &s.units);
             progress.begin(units.filter(|u| u.state != State::Final).count() as u64);
         };
-        Ok(export::run(&context, streams, scope, begin, || stop.code()).await?)
+        let ran = export::run(&context, streams, scope, begin, || stop.code()).await;
+        ran.map_err(|error| stop.early(error))
     };
     let result = stop.guard(work).await;
     progress.end();

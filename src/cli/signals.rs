@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::failure::Failure;
+use crate::export;
 use crate::report::exit;
 
 /// A handle on how the process is being stopped.
@@ -21,6 +23,16 @@ impl Stop {
     /// The exit code of the signal that came, if one has.
     pub(super) fn code(&self) -> Option<u8> {
         Some(self.code.load(Ordering::Relaxed)).filter(|code| *code != 0)
+    }
+
+    /// The failure of a run that came to no report, with the signal's exit code if one has ended it.
+    pub(super) fn early(&self, error: export::Error) -> Failure {
+        let is_stopped = matches!(error, export::Error::Stopped);
+        let mut failure = Failure::from(error);
+        if let Some(code) = self.code().filter(|_| is_stopped) {
+            failure.exit_code = code;
+        }
+        failure
     }
 
     /// Runs `work` to its end, with the handle's token cancelled by the first signal; a second one
@@ -45,6 +57,7 @@ impl Stop {
         };
         self.code.store(code, Ordering::Relaxed);
         self.token.cancel();
+        warn!("stopping: what is being written is finished; a second signal leaves at once");
         tokio::select! {
             result = &mut work => result,
             exit_code = next() => Err(Failure::new(exit_code, "left at once; the lake is sound, and the next run finishes the rest", None)),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
@@ -21,6 +22,8 @@ const RUNS: &str = "runs";
 const LONGEST_WINDOW: TimeDelta = TimeDelta::hours(1);
 /// How many reports are looked at for what was asked lately.
 const LOOK_BACK: usize = 50;
+/// For how long a run that is being stopped tries to leave its report.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For how long run reports are kept.
 const KEEP_REPORTS: TimeDelta = TimeDelta::days(90);
 
@@ -41,7 +44,10 @@ pub async fn run(
     let started_at = context.clock.now();
     let run_id = context.chance.id_at(started_at);
     info!(%run_id, "run begins");
-    let overview = overview(&context.lake, &context.settings, streams, scope, started_at).await?;
+    let overview = tokio::select! {
+        () = context.stop.cancelled() => return Err(inventory::Error::Stopped),
+        overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
+    };
     for key in &overview.foreign {
         context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
     }
@@ -67,7 +73,15 @@ pub async fn run(
         warnings: context.warnings.all(),
         units,
     };
-    leave_behind(context, &overview, &past, &report, scope).await;
+    if context.stop.is_cancelled() {
+        // Whoever stops a run does not wait for long; the rest is the next run's.
+        tokio::select! {
+            () = leave_report(context, &report) => {}
+            () = context.clock.sleep(LAST_WORDS) => warn!("the run report was not written in time"),
+        }
+    } else {
+        leave_behind(context, &overview, &past, &report, scope).await;
+    }
     info!(%run_id, exit_code = report.exit_code, "run ends");
     Ok(report)
 }
@@ -124,13 +138,17 @@ async fn leave_behind(
     if let Err(error) = parked::unpark(&context.lake, &overview.parked, settled).await {
         warn!("parked answers that are no longer needed were not removed: {error}");
     }
+    leave_report(context, report).await;
+    if let Err(error) = prune(&context.lake, past, report.started_at).await {
+        warn!("old run reports were not removed: {error}");
+    }
+}
+
+async fn leave_report(context: &Context, report: &Report) {
     let bytes = serde_json::to_vec(report).expect("a report is JSON");
     let name = format!("{RUNS}/{}.json", report.run_id);
     if let Err(error) = context.lake.put_internal(&name, bytes.into()).await {
         warn!("the run report was not written: {error}");
-    }
-    if let Err(error) = prune(&context.lake, past, report.started_at).await {
-        warn!("old run reports were not removed: {error}");
     }
 }
 
