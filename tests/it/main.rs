@@ -12,5 +12,7 @@ mod moto;
 mod s3;
 mod secrets;
 mod spine;
+mod store_faults;
+mod stores;
 mod support;
 mod wire;
