@@ -6,11 +6,14 @@ use std::path::Path;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::Method;
 use bytes::Bytes;
 use chrono::{Datelike, Months, NaiveDate, Utc};
+use object_store::ObjectStoreExt;
+use object_store::aws::AmazonS3Builder;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::PutObjectInput;
@@ -21,24 +24,25 @@ use trendlake::lake::parse_key;
 use trendlake::model::Dataset;
 use trendlake::table;
 
+use super::moto::block_on;
 use super::support::{Ran, Sandbox, settled, walk};
 
-const BUCKET: &str = "bucket";
+pub(crate) const BUCKET: &str = "bucket";
 const ACCESS_KEY: &str = "AKIATRENDLAKE";
 /// A canary, like the streams' client secret.
 const SECRET_KEY: &str = "c4n4ry-s3-k3y/+=";
 
 /// What the server makes of `If-Match` and `If-None-Match`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Conditions {
+pub(crate) enum Conditions {
     Honoured,
     Ignored,
 }
 
 /// An S3 server with one bucket, which ends when this drops.
-struct S3Server {
+pub(crate) struct S3Server {
     folder: tempfile::TempDir,
-    endpoint: String,
+    pub endpoint: String,
     /// The paths of all `PUT` requests so far, in their order.
     puts: Arc<Mutex<Vec<String>>>,
     stop: CancellationToken,
@@ -46,7 +50,7 @@ struct S3Server {
 }
 
 impl S3Server {
-    fn start(conditions: Conditions) -> Self {
+    pub(crate) fn start(conditions: Conditions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
@@ -74,10 +78,19 @@ impl S3Server {
     }
 
     /// The objects of the bucket by key.
-    fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let bucket = self.folder.path().join(BUCKET);
         let key = |path: &Path| path.strip_prefix(&bucket).unwrap().to_str().unwrap().to_owned();
         walk(&bucket).into_iter().map(|path| (key(&path), std::fs::read(&path).unwrap())).collect()
+    }
+
+    /// Makes every object a day older than it is.
+    pub(crate) fn age(&self) {
+        for path in walk(&self.folder.path().join(BUCKET)) {
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(written - Duration::from_hours(24)).unwrap();
+        }
     }
 
     /// The paths that were put since the last call.
@@ -187,6 +200,20 @@ pub(crate) fn run(sandbox: &Sandbox, lake: &str, arguments: &[&str]) -> Ran {
         assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{ran:?}");
     }
     ran
+}
+
+/// Puts an object past everything that a front may do.
+pub(crate) fn put(endpoint: &str, key: &str, bytes: Vec<u8>) {
+    let store = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("eu-central-1")
+        .with_bucket_name(BUCKET)
+        .with_access_key_id(ACCESS_KEY)
+        .with_secret_access_key(SECRET_KEY)
+        .build()
+        .unwrap();
+    block_on(store.put(&key.into(), bytes.into())).unwrap();
 }
 
 /// The first day of the month that lies so many months back.
@@ -341,7 +368,7 @@ fn wrong_credentials_and_unknown_buckets_are_a_matter_of_permission() {
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_refused_unless_there_is_one_writer() {
+fn fault_47_a_store_that_ignores_conditions_is_refused_unless_there_is_one_writer() {
     const LAKE: &str = "s3://bucket/lake";
     let server = S3Server::start(Conditions::Ignored);
     let sandbox = Sandbox::new(1, "2026-01-01", settled());

@@ -27,7 +27,7 @@ use trendlake::table;
 
 use super::spine::months_ago;
 use super::stores::{Fault, Faulty, Op, Rule};
-use super::support::{Sandbox, settled};
+use super::support::{self, Sandbox, settled};
 
 const ALWAYS: u32 = u32::MAX;
 /// Keys of data, of the probe of conditions, and of all else.
@@ -200,18 +200,8 @@ fn code_of(kind: Kind) -> u8 {
     }
 }
 
-/// The contents of every partition. Each is read whole, and must say of itself what is in it.
-#[track_caller]
 fn contents(objects: &[(Path, Bytes)]) -> Contents {
-    let data = objects.iter().filter(|(path, _)| !path.as_ref().starts_with(INTERNAL));
-    let content = |(path, bytes): &(Path, Bytes)| {
-        let dataset = parse_key(path.as_ref()).unwrap().dataset;
-        let rows = table::decode(dataset, bytes).unwrap();
-        let said = table::read_footer(bytes).unwrap().content_hash;
-        assert_eq!(table::content_hash(&rows), said, "{path}");
-        (path.to_string(), said)
-    };
-    data.map(content).collect()
+    support::contents(objects.iter().map(|(path, bytes)| (path.to_string(), bytes.clone())))
 }
 
 /// The operations on internal objects: none of them fails a run that has done its work.

@@ -1,15 +1,19 @@
 //! A sandbox for one test: a folder, a simulator of the API on a free port, and the program itself.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trendlake::clock::Clock;
+use trendlake::lake::parse_key;
 use trendlake::model::StreamId;
 use trendlake::secret::Secret;
 use trendlake::simulator::{Settings, SimulatedStream, Simulator, VerifyingKey};
+use trendlake::table;
 
 /// The client secret of every stream of the sandbox: a canary that must turn up nowhere.
 pub(crate) const SECRET: &str = "c4n4ry-s3cr3t/+&\"\\=";
@@ -175,6 +179,27 @@ pub(crate) fn walk(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// The content hash of every partition among these objects, by key. Each is read whole, and must say of
+/// itself what is in it.
+#[track_caller]
+pub(crate) fn contents<B: Into<Bytes>>(
+    objects: impl IntoIterator<Item = (String, B)>,
+) -> BTreeMap<String, String> {
+    let mut contents = BTreeMap::new();
+    for (key, bytes) in objects {
+        if key.starts_with("_trendlake/") {
+            continue;
+        }
+        let dataset = parse_key(&key).unwrap_or_else(|e| panic!("{key}: {e}")).dataset;
+        let bytes = bytes.into();
+        let rows = table::decode(dataset, &bytes).unwrap_or_else(|e| panic!("{key} is torn: {e}"));
+        let said = table::read_footer(&bytes).unwrap().content_hash;
+        assert_eq!(table::content_hash(&rows), said, "{key}");
+        contents.insert(key, said);
+    }
+    contents
 }
 
 /// Simulator settings that answer without limits, with figures that no longer change.
