@@ -65,7 +65,7 @@ impl Bench {
         let month = months_ago(2)[..7].parse().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = settings(&sandbox);
-        let scope = Scope { from: Some(month), to: Some(month), force: false };
+        let scope = Scope { from: Some(month), to: Some(month), ..Scope::default() };
         let (older, before, truth) = Default::default();
         let mut bench = Self { sandbox, runtime, settings, scope, older, before, truth };
 
