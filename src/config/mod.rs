@@ -88,7 +88,20 @@ impl Settings {
         if let Some(lake) = &sources.lake {
             figment = figment.merge(Serialized::default("lake.url", lake));
         }
-        let tree: serde_json::Value = figment.extract().map_err(|e| unreadable(file, &e))?;
+        Self::read(&figment, sources)
+    }
+
+    /// Reads and checks the text of a configuration file by itself: nothing is taken from the
+    /// environment, and relative paths are relative to the working directory.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn from_toml(text: &str) -> Result<Self, Problems> {
+        Self::read(&Figment::from(Toml::string(text)), &Sources::default())
+    }
+
+    fn read(figment: &Figment, sources: &Sources) -> Result<Self, Problems> {
+        let tree: serde_json::Value = figment.extract().map_err(|e| unreadable(&sources.file, &e))?;
         let (raw, mut problems) = unknown::parse(tree);
         let base = |key: &str| {
             let source = figment.find_metadata(key)?.source.as_ref()?;

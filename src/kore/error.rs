@@ -201,8 +201,10 @@ impl Error {
         Some(hint.into())
     }
 
-    /// The error with what the server said made fit to be shown: see [`tidy`].
-    pub(super) fn tidy(mut self, token: &Secret) -> Self {
+    /// The error with what the server said made fit to be shown: without the parts of the token that it
+    /// was sent, and of the length of a log line.
+    #[must_use]
+    pub fn tidy(mut self, token: &Secret) -> Self {
         match &mut self {
             Self::Server { message, .. }
             | Self::RateLimited { message, .. }

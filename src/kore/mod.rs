@@ -21,5 +21,6 @@ pub use check::{Checked, check};
 pub use client::{Answer, Client};
 pub use error::{Class, Error};
 pub use limiter::{Limiter, Permit};
+pub use refusal::{error as refusal, message as server_message, retry_after, skew};
 pub use traffic::Traffic;
 pub use wire::Rejection;

@@ -27,7 +27,7 @@ struct Entry {
 /// The server's own words in an error body: each message with its code, free of control characters. `None` where the body is no such envelope; its text is
 /// then not repeated, since a gateway's page may hold anything.
 #[must_use]
-pub(super) fn message(body: &[u8]) -> Option<String> {
+pub fn message(body: &[u8]) -> Option<String> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     let texts: Vec<_> = envelope
         .errors
@@ -61,7 +61,8 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// The error that an answer with another status than 200 stands for.
-pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Error {
+#[must_use]
+pub fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Error {
     let message = message(body);
     let retry_after = retry_after(headers, now);
     let skew_secs = skew(headers, now).map(|s| s.num_seconds());
@@ -80,7 +81,8 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: D
 
 /// What `Retry-After` asks for: seconds, or an HTTP date, read against the server's own `Date` where
 /// it gives one. Zero, the past and junk are no hint. The caller bounds the wait.
-pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if let Ok(secs) = text.parse::<u64>() {
         Duration::from_secs(secs)
@@ -92,7 +94,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
 }
 
 /// How far the server's clock is ahead of ours.
-pub(super) fn skew(headers: &HeaderMap, now: DateTime<Utc>) -> Option<chrono::TimeDelta> {
+#[must_use]
+pub fn skew(headers: &HeaderMap, now: DateTime<Utc>) -> Option<chrono::TimeDelta> {
     Some(server_date(headers)? - now)
 }
 
