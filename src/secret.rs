@@ -1,6 +1,7 @@
 //! Secrets as values: where they come from, and how they stay out of every output.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -64,9 +65,15 @@ impl SecretRef {
     }
 }
 
+/// More than any key has. A device such as `/dev/zero` would else be read until the memory is full.
+const MOST_BYTES: u64 = 64 * 1024;
+
 fn read_file(path: &Path) -> Result<String, SecretError> {
-    let bytes = std::fs::read(path).map_err(|source| SecretError::Read { path: path.into(), source })?;
-    if bytes.len() > 64 * 1024 {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| SecretError::Read { path: path.into(), source })?;
+    if bytes.len() as u64 > MOST_BYTES {
         return Err(SecretError::NotText { path: path.into() });
     }
     String::from_utf8(bytes).map_err(|_| SecretError::NotText { path: path.into() })
@@ -121,6 +128,7 @@ mod tests {
         assert!(matches!(at.read(), Err(SecretError::Empty { .. })));
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(matches!(at.read(), Err(SecretError::NotText { .. })));
+        assert!(matches!(SecretRef::File("/dev/zero".into()).read(), Err(SecretError::NotText { .. })));
         let unset = SecretRef::Env("TRENDLAKE_TEST_NEVER_SET".into()).read().unwrap_err();
         assert_eq!(unset.to_string(), "the environment variable `TRENDLAKE_TEST_NEVER_SET` is not set");
     }
