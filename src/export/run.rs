@@ -49,6 +49,8 @@ pub async fn run(
         overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
     };
     for key in &overview.foreign {
+        // Whoever made it has named it: a line end in the name must not begin a line of the log.
+        let key = key.escape_debug();
         context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
     }
     begin(&overview);

@@ -1,7 +1,7 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
@@ -11,7 +11,7 @@ use super::{Context, Warnings};
 use crate::config::Stream;
 use crate::kore::{self, Class, Client, SignerError};
 use crate::lake::{self, Kind};
-use crate::model::{Dataset, Partition, Question, Slice, Trend, Window};
+use crate::model::{Dataset, Partition, Question, Slice, Trend, Window, local_now};
 use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::table::{self, FORMAT_VERSION, Footer};
@@ -79,7 +79,11 @@ async fn attempt(
         return Err(Stop::Open);
     }
     let priors = read_priors(context, planned).await?;
-    let window = widened(planned.window, &priors);
+    let today = local_now(context.clock.now(), stream.zone).date();
+    let Some(window) = begun(widened(planned.window, &priors), today) else {
+        let outcome = Outcome::Unchanged;
+        return Ok(Finished { outcome, stops_stream: false, missing: 0, restated: 0 });
+    };
     let answers = tokio::select! {
         () = context.stop.cancelled() => return Err(Stop::Open),
         answers = fetch(context, client, stream, planned, window) => answers?,
@@ -186,6 +190,12 @@ fn widened(window: Window, priors: &[(Partition, Prior)]) -> Window {
         start: starts.min().map_or(window.start, |s| s.clamp(window.month.first_day(), window.start)),
         ..window
     }
+}
+
+/// The days of the window that have begun. The clock may have stepped back since the plan was made, and
+/// what lies ahead is not asked for.
+fn begun(window: Window, today: NaiveDate) -> Option<Window> {
+    (window.start <= today).then(|| Window { end: window.end.min(today), ..window })
 }
 
 fn footer(stream: &Stream, window: Window, batch: &RecordBatch, fetched_at: DateTime<Utc>) -> Footer {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -34,6 +34,9 @@ pub struct Client {
     sent: AtomicU64,
     /// The longest range that the API is known to take, in days.
     max_days: AtomicU32,
+    /// How far the clock of the server that refused a token was ahead of ours, in seconds. Tokens are
+    /// dated by it from then on: the server judges them by its own clock.
+    skew_secs: AtomicI64,
 }
 
 /// A checked answer, with what it took.
@@ -76,6 +79,7 @@ impl Client {
             traffic,
             sent: AtomicU64::new(0),
             max_days: AtomicU32::new(stream.max_range_days),
+            skew_secs: AtomicI64::new(0),
         })
     }
 
@@ -165,6 +169,9 @@ impl Client {
                 }
                 Next::NewToken if new_token => {
                     new_token = false;
+                    if let Error::Credentials { skew_secs: Some(skew), .. } = &error {
+                        self.skew_secs.store(*skew, Ordering::Relaxed);
+                    }
                     // The secret may have been rotated. If it cannot be read, the old one stays.
                     let _ = self.signer.reload();
                     Some(Duration::ZERO)
@@ -191,7 +198,8 @@ impl Client {
     async fn attempt(&self, question: &Question) -> Result<Answer, Error> {
         let permit = self.limiter.acquire().await;
         let asked_at = self.clock.now();
-        let token = self.signer.sign(&self.signer.claims(asked_at, self.chance.id()))?;
+        let servers_time = asked_at + TimeDelta::seconds(self.skew_secs.load(Ordering::Relaxed));
+        let token = self.signer.sign(&self.signer.claims(servers_time, self.chance.id()))?;
         self.traffic.count_request();
         self.sent.fetch_add(1, Ordering::Relaxed);
         let url = attempt::url(&self.stream.base_url, question);
