@@ -207,7 +207,7 @@ attempts = 0
 "#;
 
 #[test]
-fn every_mistake_of_a_file_is_told_at_once() {
+fn fault_35_every_mistake_of_a_file_is_told_at_once() {
     let folder = Folder::new();
     folder.write("secret", "s");
     folder.write("trendlake.toml", MISTAKES);
@@ -236,6 +236,10 @@ fn every_mistake_of_a_file_is_told_at_once() {
         assert!(ran.stderr.contains(&format!("`{key}`: ")), "{key} is not told:\n{}", ran.stderr);
     }
     snapshot("validate_mistakes", &ran);
+    // Nothing starts with it.
+    let run = folder.run(&["run"]).expect(78);
+    assert_eq!(run.stderr, ran.stderr);
+    assert!(!folder.0.path().join("lake").exists());
 }
 
 /// A configuration with this text in place of the stream's table.
@@ -258,7 +262,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn hostile_ids_and_urls_are_refused() {
+fn fault_53_hostile_stream_ids() {
     let long = "x".repeat(300);
     let ids = [
         r"../../etc",
@@ -281,6 +285,10 @@ fn hostile_ids_and_urls_are_refused() {
         assert!(said.contains("`streams.s.id`: "), "{id}: {said}");
         assert!(!said.contains(['\0', '\u{202e}', '\u{200f}']), "{said:?}");
     }
+}
+
+#[test]
+fn fault_54_urls_that_say_too_much_or_the_wrong_thing() {
     for url in [
         "https://me@platform.kore.ai",
         "https://:c4n4ry-in-the-file@platform.kore.ai",

@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use trendlake::model::Dataset;
 use trendlake::simulator::FaultRule;
 
 use super::spine::months_ago;
@@ -194,4 +197,38 @@ fn fault_24_fields_that_are_new() {
 fn fault_25_parts_that_are_missing() {
     keep("missing-summary", 65, "contract", "`summary` is missing");
     keep("missing-trend", 65, "contract", "UsersTrend` is missing");
+}
+
+#[test]
+fn fault_28_a_stream_with_no_users_at_all() {
+    let sandbox = Sandbox::new(1, &months_ago(2), settled());
+    sandbox.simulator.set_faults(rules(&["all-zero"]));
+    // Absent is not empty: each elapsed day and hour is a row, and no answer is suspect, now or later.
+    for _ in 0..2 {
+        sandbox.run(&["run"]).expect(0);
+        assert!(!sandbox.run(&["status"]).expect(0).stdout.contains("suspect"));
+    }
+    let files = sandbox.data_files();
+    assert_eq!(files.len(), 9);
+    let last_day = |month: &str| -> usize {
+        let month: trendlake::model::Month = month.parse().unwrap();
+        month.days() as usize
+    };
+    for (name, bytes) in files {
+        let (dataset, batch) = super::spine::decode(&name, &bytes);
+        let month = trendlake::lake::parse_key(&name).unwrap().month.to_string();
+        if month != months_ago(0)[..7] {
+            let expected = match dataset {
+                Dataset::Daily => last_day(&month),
+                Dataset::Hourly => 24 * last_day(&month),
+                Dataset::Summary => 1,
+            };
+            assert_eq!(batch.num_rows(), expected, "{name}");
+        }
+        for column in ["unique_users", "new_users", "returning_users"] {
+            let counts = batch.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+            assert!(batch.num_rows() > 0 && counts.null_count() == 0, "{name}: {column}");
+            assert!(counts.values().iter().all(|count| *count == 0), "{name}: {column}");
+        }
+    }
 }

@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod cli;
+mod clocks;
+mod credentials;
 mod engines;
 mod examples;
 mod faults;
 mod front;
+mod hostile;
+mod inside;
 mod layers;
 mod mend;
 mod moto;
+mod panic;
 mod s3;
 mod s3_wire;
 mod secrets;
@@ -17,4 +23,5 @@ mod spine;
 mod store_faults;
 mod stores;
 mod support;
+mod waits;
 mod wire;

@@ -23,11 +23,11 @@ fn first_of_month(months: u32) -> NaiveDate {
     Utc::now().date_naive().with_day(1).unwrap() - Months::new(months)
 }
 
-fn requests(sandbox: &Sandbox) -> u64 {
+pub(crate) fn requests(sandbox: &Sandbox) -> u64 {
     sandbox.simulator.stats().streams.values().map(|s| s.requests).sum()
 }
 
-fn decode(name: &str, bytes: &[u8]) -> (Dataset, RecordBatch) {
+pub(crate) fn decode(name: &str, bytes: &[u8]) -> (Dataset, RecordBatch) {
     let dataset = parse_key(name).unwrap().dataset;
     (dataset, table::decode(dataset, &Bytes::copy_from_slice(bytes)).unwrap())
 }
@@ -352,23 +352,13 @@ fn a_lake_in_use_is_left_to_its_user() {
 
 /// Serves the two sample answers, whatever the question, until the test ends.
 fn sample_server() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let base_url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let answer = async |request: axum::extract::Request| {
-                let query = request.uri().query().unwrap();
-                let grain = if query.contains("aggregation_type=hourly") { "hourly" } else { "daily" };
-                std::fs::read(format!("tests/data/{grain}.json")).unwrap()
-            };
-            let path = "/api/public/bot/{stream}/v2/userEngagementTrend";
-            let router = axum::Router::new().route(path, axum::routing::post(answer));
-            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
-        });
-    });
-    base_url
+    let answer = async |request: axum::extract::Request| {
+        let query = request.uri().query().unwrap();
+        let grain = if query.contains("aggregation_type=hourly") { "hourly" } else { "daily" };
+        std::fs::read(format!("tests/data/{grain}.json")).unwrap()
+    };
+    let path = "/api/public/bot/{stream}/v2/userEngagementTrend";
+    super::support::serve(axum::Router::new().route(path, axum::routing::post(answer)))
 }
 
 #[test]

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 use trendlake::clock::Clock;
 use trendlake::lake::parse_key;
@@ -68,8 +73,13 @@ pub(crate) fn stream_id(number: usize) -> StreamId {
 impl Sandbox {
     /// `streams` streams named `s1`, `s2`, ... with ids `st-1`, ..., first date as given, and a
     /// simulator with the given settings (its streams are filled in).
-    pub(crate) fn new(streams: usize, first_date: &str, mut settings: Settings) -> Self {
+    pub(crate) fn new(streams: usize, first_date: &str, settings: Settings) -> Self {
         away_from_the_full_hour();
+        Self::at(&Clock::system(), streams, first_date, settings)
+    }
+
+    /// The same with a simulator that goes by this clock.
+    pub(crate) fn at(clock: &Clock, streams: usize, first_date: &str, mut settings: Settings) -> Self {
         settings.streams = (1..=streams)
             .map(|n| SimulatedStream {
                 id: stream_id(n),
@@ -77,7 +87,7 @@ impl Sandbox {
                 key: VerifyingKey::Secret(Secret::from(SECRET.to_owned())),
             })
             .collect();
-        let simulator = Simulator::new(settings, Clock::system());
+        let simulator = Simulator::new(settings, clock.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -148,6 +158,39 @@ impl Drop for Sandbox {
             let _ = server.join();
         }
     }
+}
+
+/// Serves a router on a free port until the test's process ends.
+pub(crate) fn serve(router: axum::Router) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+    });
+    base_url
+}
+
+/// The simulator behind a gateway, which is handed each call with its number, from 0, and answers it
+/// itself or lets it pass.
+pub(crate) fn gateway(
+    simulator: &Simulator,
+    answer: impl Fn(usize, &Request) -> Option<Response> + Clone + Send + Sync + 'static,
+) -> String {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let layer = axum::middleware::from_fn(move |request: Request, next: Next| {
+        let answered = answer(calls.fetch_add(1, Ordering::Relaxed), &request);
+        async move {
+            match answered {
+                Some(response) => response,
+                None => next.run(request).await,
+            }
+        }
+    });
+    serve(simulator.router().layer(layer))
 }
 
 /// A new hour is a new row, so a test that compares two runs must not have one begin in between. The
