@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Proxy, Response, StatusCode};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::error::{Class, Error};
@@ -18,6 +19,11 @@ use crate::secret::Secret;
 
 /// The largest error body that is looked into.
 const MAX_ERROR_BODY: u64 = 64 * 1024;
+
+/// More than any real answer has: a month of hours takes a tenth of it. What is larger is read one at a
+/// time, so that memory does not grow with the number of answers that are too large.
+const LARGE: usize = 256 * 1024;
+static ONE_LARGE: Semaphore = Semaphore::const_new(1);
 
 /// Everything but RFC 3986's unreserved characters: a space becomes `%20` and a slash `%2F`, as the
 /// vendor asks.
@@ -129,10 +135,17 @@ async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, Error> {
     if announced > limit {
         return Err(Error::TooLarge { limit });
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0).min(LARGE));
+    let mut turn = None;
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, Class::Truncated))? {
-        if bytes.len() as u64 + chunk.len() as u64 > limit {
+        let length = bytes.len() + chunk.len();
+        if length as u64 > limit {
             return Err(Error::TooLarge { limit });
+        }
+        if length > LARGE && turn.is_none() {
+            turn = Some(ONE_LARGE.acquire().await.expect("it is never closed"));
+            // All at once: growing by doubling would leave as much behind as it ends with.
+            bytes.reserve_exact(usize::try_from(limit).unwrap_or(usize::MAX) - bytes.len());
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -141,17 +154,9 @@ async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, Error> {
 
 /// Sorts a failure of the HTTP client; `otherwise` is its class where nothing tells more.
 fn transport(error: &reqwest::Error, otherwise: Class) -> Error {
-    let is_tls = causes(error).any(|e| {
-        e.is::<rustls::Error>()
-                || e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(
-                    <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<
-                        rustls::Error,
-                    >,
-                )
-    });
     let class = if error.is_timeout() {
         Class::Timeout
-    } else if is_tls {
+    } else if causes(error).any(is_tls) {
         Class::Tls
     } else {
         otherwise
@@ -165,6 +170,13 @@ fn transport(error: &reqwest::Error, otherwise: Class) -> Error {
         _ => "the connection broke",
     };
     Error::Transport { class, text: format!("{what}: {}", refusal::one_line(&root)) }
+}
+
+/// Whether an error is one of TLS, be it wrapped. An IO error gives the cause of what it wraps as its own
+/// source, and not what it wraps; and here one wraps another.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 /// An error and what caused it, outermost first.
