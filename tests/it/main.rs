@@ -23,5 +23,6 @@ mod spine;
 mod store_faults;
 mod stores;
 mod support;
+mod tls;
 mod waits;
 mod wire;

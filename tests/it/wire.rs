@@ -95,6 +95,55 @@ fn fault_05_a_body_without_end() {
     fails(&base_url, "", 65, "too_large");
 }
 
+/// What a gzip stream of so many bytes begins with and goes on with: all zeros. A pair of a length of
+/// 258 and a distance of 1 takes 13 bits in the fixed code, so that eight pairs are 13 whole bytes.
+fn bomb(inflated: usize) -> Vec<u8> {
+    let mut bits: Vec<bool> = Vec::new();
+    // The last block, in the fixed code; then a zero, to be repeated. Codes go from their highest bit.
+    let code = |bits: &mut Vec<bool>, code: u16, length: u16| {
+        bits.extend((0..length).rev().map(|bit| code >> bit & 1 == 1));
+    };
+    bits.extend([true, true, false]);
+    code(&mut bits, 0b0011_0000, 8);
+    while bits.len() < 11 + 8 * 13 {
+        code(&mut bits, 0b1100_0101, 8);
+        code(&mut bits, 0, 5);
+    }
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let bytes: Vec<u8> = bits.chunks_exact(8).map(byte).collect();
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let pairs = bytes[1..].iter().copied().cycle().take(inflated / 258 * 13 / 8);
+    head.into_iter().chain([bytes[0]]).chain(pairs).collect()
+}
+
+#[test]
+fn fault_05_a_gzip_bomb_is_not_inflated() {
+    let bomb = bomb(512 << 20);
+    // It comes within the limit of 8 MiB, which counts what it would become.
+    assert!(bomb.len() < 4 << 20);
+    let (base_url, count) = hostile(move |stream| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", bomb.len());
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bomb));
+    });
+    let sandbox = Sandbox::new(2, &months_ago(5), settled());
+    // Only a process that waits for another one is told its peak.
+    let watch = "import resource, subprocess, sys\n\
+                 code = subprocess.call(sys.argv[1:])\n\
+                 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)\n\
+                 sys.exit(code)";
+    let program = sandbox.command(&["run", "--base-url", &base_url]);
+    let mut watched = std::process::Command::new(super::moto::python("python"));
+    watched.args(["-c", watch]).arg(program.get_program()).args(program.get_args());
+    let output = watched.current_dir(sandbox.dir.path()).env_clear().output().unwrap();
+    let ran = Ran::from(output).expect(65);
+    assert!(ran.stderr.contains("too_large: the answer is larger than 8388608 bytes"), "{}", ran.stderr);
+    assert!(count.load(Ordering::Relaxed) >= 8, "few were tried at once");
+    let peak_kib: u64 = ran.stderr.lines().last().unwrap().parse().unwrap();
+    assert!((8 << 10..64 << 10).contains(&peak_kib), "{peak_kib} KiB");
+    assert!(sandbox.data_files().is_empty());
+}
+
 #[test]
 fn fault_10_no_request_reaches_the_other_host() {
     let (other, count) = hostile(|_| {});
