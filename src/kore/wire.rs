@@ -323,8 +323,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, Rejection> {
     })
 }
 
+/// Cut where it is long, since what is wrong comes after it and a log line has room for both.
 fn one_line_path(path: &serde_path_to_error::Path) -> String {
-    super::refusal::one_line(&path.to_string())
+    let text = super::refusal::one_line(&path.to_string());
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,107 @@ fn fault_03_a_server_that_never_answers() {
     fails(&base_url, "[http]\ntimeout = \"100ms\"\n", 75, "timeout");
 }
 
+/// What the simulator answers to a request, as it goes over the wire.
+fn answer_of(simulator: &str, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(simulator.trim_start_matches("http://")).unwrap();
+    let head = String::from_utf8_lossy(request).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let head = String::from_utf8_lossy(&answer).replacen("connection: close\r\n", "", 1);
+    head.into_bytes()
+}
+
+#[test]
+fn fault_02_an_end_that_never_comes() {
+    // The whole answer arrives, and then neither another byte nor the end of the connection.
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let simulator = sandbox.base_url.clone();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            let mut request = vec![0; 4096];
+            let count = stream.read(&mut request).unwrap();
+            stream.write_all(&answer_of(&simulator, &request[..count])).unwrap();
+            open.push(stream);
+        }
+    });
+    sandbox.run(&["run", "--base-url", &base_url]).expect(0);
+    assert_eq!(sandbox.data_files().len(), 3);
+}
+
+#[test]
+fn fault_02_a_reset_is_tried_again_and_counted() {
+    // The first connections are closed with the request unread, which resets them.
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let simulator = sandbox.base_url.clone();
+    std::thread::spawn(move || {
+        for (number, mut stream) in listener.incoming().filter_map(Result::ok).enumerate() {
+            let mut request = vec![0; if number < 3 { 1 } else { 4096 }];
+            let count = stream.read(&mut request).unwrap();
+            if number >= 3 {
+                stream.write_all(&answer_of(&simulator, &request[..count])).unwrap();
+            }
+        }
+    });
+    let report = sandbox.run(&["run", "--base-url", &base_url, "--output", "json"]).expect(0).json();
+    assert_eq!(
+        (report["totals"]["requests"].as_u64(), report["totals"]["retries"].as_u64()),
+        (Some(5), Some(3))
+    );
+    assert_eq!(sandbox.data_files().len(), 3);
+}
+
+#[test]
+fn fault_03_a_server_that_dribbles() {
+    // No pause is long; it is the whole that takes too long.
+    let (base_url, count) = hostile(|stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+        let (_never, pause) = std::sync::mpsc::channel::<()>();
+        while stream.write_all(b" ").is_ok() {
+            let _ = pause.recv_timeout(std::time::Duration::from_millis(10));
+        }
+    });
+    fails(&base_url, "[http]\ntimeout = \"200ms\"\n", 75, "timeout");
+    assert!(count.load(Ordering::Relaxed) >= 5, "it was not tried again");
+}
+
+#[test]
+fn fault_04_chunks_without_a_last_one() {
+    for tail in ["5\r\n{\"sum\r\n", "ffff\r\n{\"sum", "5\r\n{\"sumXX", "zz\r\n", "ffffffffffffffffff\r\n{"] {
+        let (base_url, _) = hostile(move |stream| {
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _ = stream.write_all(format!("{head}{tail}").as_bytes());
+        });
+        fails(&base_url, "", 75, "truncated");
+    }
+}
+
+#[test]
+fn fault_16_bodies_that_are_no_json() {
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(129), "]".repeat(129));
+    let bodies: [(&[u8], &str); 6] = [
+        (b"", "EOF while parsing"),
+        (b"\xef\xbb\xbf{}", "line 1 column 1"),
+        (b"{\"summary\":{\0}}", "line 1 column 13"),
+        (b"{\"\xff\":1}", "invalid unicode code point at line 1 column"),
+        (b"{} {}", "trailing characters at line 1 column 4"),
+        (deep.as_bytes(), "recursion limit exceeded at line 1 column"),
+    ];
+    for (body, words) in bodies {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let answer = [head.as_bytes(), body].concat();
+        let (base_url, _) = hostile(move |stream| _ = stream.write_all(&answer));
+        let (_sandbox, ran, files) = ask(&base_url, "");
+        assert_eq!((ran.code, files), (65, 0), "{ran:?}");
+        assert!(ran.stderr.contains("contract: ") && ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn fault_05_a_body_without_end() {
     let (base_url, _) = hostile(|stream| {
