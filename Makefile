@@ -1,9 +1,10 @@
-# What CI runs: `make test`. The other targets are its parts.
+# What CI runs: `make test`. The other targets are its parts, but for `fuzz` and `deny`, which take tools that
+# are not on every machine.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests doc
+.PHONY: test setup fmt lint scripts check-tests doc fuzz deny
 
 PYTHON := target/venv/bin/python
 
@@ -31,3 +32,21 @@ check-tests: setup
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+# Each fuzz target for so many seconds, with the versions that are shipped. New inputs go to fuzz/target/,
+# what breaks a property to fuzz/artifacts/: shrunk by `cargo fuzz tmin`, it belongs into fuzz/corpus/, whose
+# files every `make test` tries. Needs: rustup toolchain install nightly; cargo install cargo-fuzz
+SECONDS := 60
+fuzz:
+	cp Cargo.lock fuzz/Cargo.lock
+	for target in $$(cd fuzz && cargo +nightly fuzz list); do \
+	    mkdir -p fuzz/target/corpus/$$target; \
+	    cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=$(SECONDS) -fork=0 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+# Licenses, sources and doubled versions of all dependencies. Known vulnerabilities too, where the list of them can
+# be fetched: `make deny CHECKS="bans licenses sources advisories"`. Needs: cargo install cargo-deny
+CHECKS := bans licenses sources
+deny:
+	cargo deny --locked check $(CHECKS)

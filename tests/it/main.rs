@@ -5,6 +5,7 @@
 mod changes;
 mod cli;
 mod clocks;
+mod corpus;
 mod credentials;
 mod engines;
 mod examples;
