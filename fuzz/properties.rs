@@ -16,10 +16,10 @@ use trendlake::secret::Secret;
 use trendlake::table;
 
 /// A property by the name of its target.
-pub type Property = fn(&[u8]);
+pub(crate) type Property = fn(&[u8]);
 
 /// Every property.
-pub const ALL: [(&str, Property); 7] = [
+pub(crate) const ALL: [(&str, Property); 7] = [
     ("daily_json", daily_json),
     ("hourly_json", hourly_json),
     ("error_body", error_body),
@@ -30,12 +30,12 @@ pub const ALL: [(&str, Property); 7] = [
 ];
 
 /// The body of a daily answer.
-pub fn daily_json(body: &[u8]) {
+pub(crate) fn daily_json(body: &[u8]) {
     answer(Grain::Daily, body);
 }
 
 /// The body of an hourly answer.
-pub fn hourly_json(body: &[u8]) {
+pub(crate) fn hourly_json(body: &[u8]) {
     answer(Grain::Hourly, body);
 }
 
@@ -108,7 +108,7 @@ fn one_line(text: &str) {
 }
 
 /// The body of an answer that is an error: the first byte chooses the status.
-pub fn error_body(data: &[u8]) {
+pub(crate) fn error_body(data: &[u8]) {
     let Some((first, body)) = data.split_first() else { return };
     let statuses = [301, 400, 401, 403, 404, 405, 408, 412, 413, 422, 429, 500, 503];
     let status = statuses[usize::from(*first) % statuses.len()];
@@ -131,7 +131,7 @@ pub fn error_body(data: &[u8]) {
 }
 
 /// `Retry-After` in the first line, `Date` in the second.
-pub fn headers(data: &[u8]) {
+pub(crate) fn headers(data: &[u8]) {
     let mut lines = data.splitn(2, |byte| *byte == b'\n');
     let mut headers = HeaderMap::new();
     for name in [RETRY_AFTER, DATE] {
@@ -148,7 +148,7 @@ pub fn headers(data: &[u8]) {
         let seconds = text.parse::<u64>().ok().filter(|seconds| *seconds > 0);
         assert_eq!(wait, seconds.map(Duration::from_secs));
     }
-    let most = Duration::from_secs(65 * 60);
+    let most = Duration::from_mins(65);
     assert!(wait.unwrap_or_default().min(most) <= most);
     if let Some(skew) = kore::skew(&headers, now) {
         // A token is dated by it.
@@ -158,7 +158,7 @@ pub fn headers(data: &[u8]) {
 }
 
 /// A configuration file.
-pub fn config_toml(data: &[u8]) {
+pub(crate) fn config_toml(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Settings::from_toml(text) {
         Err(problems) => {
@@ -187,7 +187,7 @@ pub fn config_toml(data: &[u8]) {
 }
 
 /// Texts that become parts of a key, and whole keys.
-pub fn key(data: &[u8]) {
+pub(crate) fn key(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // Whatever has a meaning has one spelling.
     if let Ok(partition) = lake::parse_key(text) {
@@ -212,7 +212,7 @@ pub fn key(data: &[u8]) {
 }
 
 /// A file of the lake. Neither its footer nor its rows may end the reader.
-pub fn parquet_footer(data: &[u8]) {
+pub(crate) fn parquet_footer(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let footer = table::read_footer(&bytes);
     for dataset in Dataset::ALL {

@@ -187,10 +187,13 @@ fn fault_30_a_clock_that_steps_back_a_day_between_runs() {
     }
 }
 
+/// Hours of a day, and when they begin; never, where a change of the clocks skips them.
+type Starts = [(usize, Option<&'static str>)];
+
 #[test]
 fn fault_32_days_of_23_and_25_hours() {
     // By zone: a day, and when some of its hours begin.
-    let cases: [(&str, &str, &[(usize, Option<&str>)]); 4] = [
+    let cases: [(&str, &str, &Starts); 4] = [
         (
             "America/New_York",
             "2026-03-08",
