@@ -193,9 +193,8 @@ fn fault_43_a_conflict_on_a_conditional_put() {
     rig.export().expect(0);
     assert_eq!(rig.contents(), rig.truth());
 
-    let rig = Rig::new(|asked| match is_data_put(asked) {
-        true => Act::Instead(refusal(409, "ConditionalRequestConflict")),
-        false => Act::Pass,
+    let rig = Rig::new(|asked| {
+        if is_data_put(asked) { Act::Instead(refusal(409, "ConditionalRequestConflict")) } else { Act::Pass }
     });
     rig.export().expect(74);
     assert!(rig.contents().is_empty());
@@ -235,7 +234,8 @@ fn fault_44_another_run_wrote_a_newer_answer() {
 
 #[test]
 fn fault_44_another_run_wrote_an_older_answer() {
-    let older: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    type Objects = Vec<(String, Vec<u8>)>;
+    let older: Arc<Mutex<Objects>> = Arc::default();
     let (theirs, endpoint) = (older.clone(), Arc::new(Mutex::new(String::new())));
     let server = endpoint.clone();
     let rig = Rig::new(move |asked| {

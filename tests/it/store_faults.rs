@@ -354,5 +354,5 @@ fn fault_46_zeros_replace_nothing_that_only_a_conflict_brings_to_light() {
     // The unit ends with its first doubtful partition: nobody has written its summary.
     assert_eq!(after.len(), 2);
     assert!(after.iter().all(|(key, hash)| bench.truth[key] == *hash), "zeros have replaced figures");
-    assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/suspect/")));
+    assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/parked/suspect/")));
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trendlake::clock::Clock;
 use trendlake::lake::parse_key;
