@@ -13,7 +13,9 @@ use super::printer::Printer;
 use super::{Setup, text};
 use crate::config::{RetrySettings, Stream};
 use crate::export::severity;
-use crate::kore::{Answer, Claims, Client, Error, Signer, SignerError, Traffic, http_client, read_back};
+use crate::kore::{
+    Answer, Claims, Client, Error, Signer, SignerError, Traffic, Transport, http_client, read_back,
+};
 use crate::lake::{Commit, Expect, INTERNAL, Lake};
 use crate::model::{Grain, Question, local_now, windows};
 use crate::report::exit;
@@ -63,7 +65,7 @@ pub(super) async fn doctor(common: &Common, selection: &Selection, printer: &Pri
 }
 
 /// Signs a token, shows what it says, and asks for yesterday.
-async fn try_stream(setup: &Setup, stream: &Stream, http: reqwest::Client) -> Vec<Finding> {
+async fn try_stream(setup: &Setup, stream: &Stream, http: Arc<dyn Transport>) -> Vec<Finding> {
     let subject = format!("stream {}", stream.name);
     match signed(setup, stream) {
         Ok(token) => vec![Finding::good(&subject, token), probe(setup, stream, http, &subject).await],
@@ -86,7 +88,7 @@ fn signed(setup: &Setup, stream: &Stream) -> Result<String, SignerError> {
     ))
 }
 
-async fn probe(setup: &Setup, stream: &Stream, http: reqwest::Client, subject: &str) -> Finding {
+async fn probe(setup: &Setup, stream: &Stream, http: Arc<dyn Transport>, subject: &str) -> Finding {
     // One look, without the patience of a run.
     let retry = RetrySettings { attempts: 2, max_rate_wait: Duration::ZERO, ..setup.settings.retry };
     let time = (setup.clock.clone(), setup.chance.clone());

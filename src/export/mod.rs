@@ -29,7 +29,7 @@ pub use verify::{Finding, Flaw, Verdict, verify};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
-use crate::kore::Traffic;
+use crate::kore::{Traffic, Transport};
 use crate::lake::Lake;
 use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
@@ -48,7 +48,7 @@ pub struct Context {
     /// The lake, locked by the caller.
     pub lake: Lake,
     /// The HTTP client of all streams.
-    pub http: reqwest::Client,
+    pub http: Arc<dyn Transport>,
     /// Time.
     pub clock: Clock,
     /// Chance.

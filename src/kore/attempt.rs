@@ -2,12 +2,14 @@
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Proxy, Response, StatusCode};
+use reqwest::{Certificate, Client, Method, Proxy, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -29,12 +31,25 @@ static ONE_LARGE: Semaphore = Semaphore::const_new(1);
 /// vendor asks.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What carries a request to its server and brings the answer: an HTTP client, or a server within this
+/// process.
+pub trait Transport: Send + Sync {
+    /// Sends one request. Its time-outs and connections are the transport's concern.
+    fn execute(&self, request: Request) -> BoxFuture<'_, reqwest::Result<Response>>;
+}
+
+impl Transport for Client {
+    fn execute(&self, request: Request) -> BoxFuture<'_, reqwest::Result<Response>> {
+        Box::pin(Self::execute(self, request))
+    }
+}
+
 /// The HTTP client of all streams: one pool of connections, no redirects. `direct` leaves out every
 /// proxy, as a simulator on this machine needs it.
 ///
 /// # Errors
 /// When the CA file or the proxy is unusable, or the system has no certificates at all.
-pub fn http_client(settings: &HttpSettings, direct: bool) -> Result<Client, String> {
+pub fn http_client(settings: &HttpSettings, direct: bool) -> Result<Arc<dyn Transport>, String> {
     let mut builder = Client::builder()
         .user_agent(concat!("trendlake/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.connect_timeout)
@@ -54,12 +69,13 @@ pub fn http_client(settings: &HttpSettings, direct: bool) -> Result<Client, Stri
         builder =
             builder.proxy(Proxy::all(proxy.as_str()).map_err(|e| format!("the proxy is unusable: {e}"))?);
     }
-    builder.build().map_err(|e| {
+    let client = builder.build().map_err(|e| {
         format!(
             "no HTTP client can be built: {}",
             causes(&e).map(ToString::to_string).collect::<Vec<_>>().join(": ")
         )
-    })
+    })?;
+    Ok(Arc::new(client))
 }
 
 /// The address of a question. Every part is escaped, so that a filter cannot add a parameter.
@@ -106,19 +122,19 @@ pub(super) struct Body {
 /// # Errors
 /// Anything but a whole answer of status 200.
 pub(super) async fn send(
-    http: &Client,
+    http: &dyn Transport,
     url: Url,
     token: &Secret,
     max_body: u64,
     now: impl Fn() -> DateTime<Utc>,
 ) -> Result<Body, Error> {
-    let request = http
-        .post(url)
-        .header("auth", super::auth::header(token))
-        .header(ACCEPT, HeaderValue::from_static("application/json"))
-        // Without it, proxies in front of private installations answer 411 to a POST without a body.
-        .header(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    let response = request.send().await.map_err(|e| transport(&e, Class::Network))?;
+    let mut request = Request::new(Method::POST, url);
+    let headers = request.headers_mut();
+    headers.insert("auth", super::auth::header(token));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // Without it, proxies in front of private installations answer 411 to a POST without a body.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    let response = http.execute(request).await.map_err(|e| transport(&e, Class::Network))?;
     let status = response.status();
     let headers = response.headers().clone();
     if status != StatusCode::OK {

@@ -9,7 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use tracing::{debug, info};
 
-use super::attempt;
+use super::attempt::{self, Transport};
 use super::auth::{Signer, SignerError};
 use super::check::{Checked, check};
 use super::error::{Error, Next};
@@ -23,7 +23,7 @@ use crate::model::{Points, Question, Summary, Trend, Window, local_now};
 /// The client of one stream. All questions of the stream share its rate limit.
 pub struct Client {
     stream: Stream,
-    http: reqwest::Client,
+    http: Arc<dyn Transport>,
     max_body: u64,
     retry: RetrySettings,
     signer: Signer,
@@ -61,7 +61,7 @@ impl Client {
     /// When the stream's tokens cannot be signed.
     pub fn new(
         stream: &Stream,
-        http: reqwest::Client,
+        http: Arc<dyn Transport>,
         max_body: u64,
         retry: RetrySettings,
         (clock, chance): (Clock, Chance),
@@ -203,7 +203,7 @@ impl Client {
         self.traffic.count_request();
         self.sent.fetch_add(1, Ordering::Relaxed);
         let url = attempt::url(&self.stream.base_url, question);
-        let body = attempt::send(&self.http, url, &token, self.max_body, || self.clock.now()).await;
+        let body = attempt::send(self.http.as_ref(), url, &token, self.max_body, || self.clock.now()).await;
         drop(permit);
         let body = body.map_err(|error| error.tidy(&token))?;
         self.traffic.count_bytes(body.bytes.len() as u64);

@@ -15,7 +15,7 @@ mod refusal;
 mod traffic;
 mod wire;
 
-pub use attempt::http_client;
+pub use attempt::{Transport, http_client};
 pub use auth::{Claims, Signer, SignerError, read_back};
 pub use check::{Checked, check};
 pub use client::{Answer, Client};
