@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests doc fuzz deny
+.PHONY: simulate test setup fmt lint scripts check-tests doc fuzz deny
 
 PYTHON := target/venv/bin/python
 
@@ -50,3 +50,8 @@ fuzz:
 CHECKS := bans licenses sources
 deny:
 	cargo deny --locked check $(CHECKS)
+
+# Histories by seed, as many as one likes: make simulate SEEDS=0..10000
+SEEDS := 0..5000
+simulate:
+	TRENDLAKE_SEEDS=$(SEEDS) cargo test --locked --test it histories::every -- --nocapture

@@ -11,6 +11,7 @@ mod engines;
 mod examples;
 mod faults;
 mod front;
+mod histories;
 mod hostile;
 mod inside;
 mod layers;
