@@ -137,6 +137,9 @@ pub(super) async fn settle(
         if let Ok(Commit::Done) = outcome {
             return Ok(Settled::Written { bytes: size });
         }
+        if outcome.is_err() && !lake.loses_replies() {
+            return outcome.map(|_| Settled::Unchanged);
+        }
         // Whatever the store said, what is there now decides. A put whose reply was lost, or that
         // the store's client sent twice, has succeeded and looks like a conflict with ourselves.
         let there = match (read_prior(lake, partition, repair).await, &outcome) {

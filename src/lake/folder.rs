@@ -70,7 +70,7 @@ impl Folder {
 
     /// Creates the folder where it is missing, takes its lock and clears the stage.
     pub(super) fn lock(&self) -> Result<LakeLock, Error> {
-        fs::create_dir_all(&self.root).map_err(|e| Error::io("create", &self.root, &e))?;
+        self.create_root()?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.create_folders(Path::new(INTERNAL))?;
         let path = self.root.join(INTERNAL).join("lock");
@@ -95,6 +95,22 @@ impl Folder {
         self.create_folders(&Path::new(INTERNAL).join("stage"))?;
         self.clear_stage()?;
         Ok(LakeLock(Some(file)))
+    }
+
+    /// Creates the lake's own folder where it is missing, with those it lies in, each durable in its parent.
+    fn create_root(&self) -> Result<(), Error> {
+        let root = std::path::absolute(&self.root).map_err(|e| Error::io("create", &self.root, &e))?;
+        let missing: Vec<_> = root.ancestors().take_while(|path| !path.exists()).collect();
+        fs::create_dir_all(&root).map_err(|e| Error::io("create", &root, &e))?;
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            sync_folder(parent)?;
+        }
+        if let (true, Some(parent)) = (missing.is_empty() && !root.join(INTERNAL).exists(), root.parent()) {
+            // Whoever made it, or was killed while making it, may not have come to that. A parent that may
+            // not be read is its owner's affair.
+            let _ = sync_folder(parent);
+        }
+        Ok(())
     }
 
     fn clear_stage(&self) -> Result<(), Error> {

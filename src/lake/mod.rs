@@ -138,6 +138,12 @@ impl Lake {
         }
     }
 
+    /// Whether a commit that failed may have happened all the same. On a folder it has not: what stands there
+    /// may not survive a loss of power.
+    pub(crate) const fn loses_replies(&self) -> bool {
+        !matches!(self.writer, Writer::Folder(_))
+    }
+
     /// Lists the partitions of a dataset, of all streams or of one. Fails as a whole: half a
     /// listing would look like missing partitions.
     ///
