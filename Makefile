@@ -1,16 +1,16 @@
-# What CI runs: `make test`. The other targets are its parts, but for `fuzz` and `deny`, which take tools that
-# are not on every machine.
+# What CI runs: `make test`. The other targets are its parts, and what is run by hand: `crash`, `simulate`,
+# `fuzz` and `deny`. The last two take tools that are not on every machine.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: simulate test setup fmt lint scripts check-tests doc fuzz deny
+.PHONY: test setup fmt lint scripts check-tests doc crash simulate fuzz deny
 
 PYTHON := target/venv/bin/python
 
 test: setup fmt lint scripts check-tests doc
 
-# A C compiler, and target/venv with what the tests need of Python.
+# A C compiler, strace, and target/venv with what the tests need of Python.
 setup:
 	.ci/setup
 
@@ -29,6 +29,11 @@ scripts: setup
 # INSTA_UPDATE: a snapshot that differs fails, and no file appears beside it.
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
+
+# Random kills under load, so many of them; by hand, since it takes minutes.
+POINTS ?= 2000
+crash: setup
+	POINTS=$(POINTS) cargo test --locked --test crash -- --ignored --nocapture
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
