@@ -151,9 +151,14 @@ impl Folder {
         Ok(Commit::Done)
     }
 
-    /// Every file under a relative folder, none of them through a link: a link is listed as itself.
+    /// Every file under a relative folder, none of them through a link: a link is listed as itself. Where the
+    /// folder itself is none, or in none, there are no files; whoever puts one there is told.
     pub(super) fn list(&self, relative: &str) -> Result<Vec<(String, Listed)>, Error> {
         let mut files = Vec::new();
+        let is_other = |path: &Path| fs::symlink_metadata(self.root.join(path)).is_ok_and(|m| !m.is_dir());
+        if Path::new(relative).ancestors().filter(|path| *path != Path::new("")).any(is_other) {
+            return Ok(files);
+        }
         let mut folders = vec![relative.to_owned()];
         while let Some(folder) = folders.pop() {
             let path = self.root.join(&folder);

@@ -198,11 +198,15 @@ impl Lake {
         }))
     }
 
-    /// Reads an object that a listing has left out, with when it was written.
+    /// Reads an object that a listing has left out, with when it was written. The listing of a folder
+    /// leaves nothing out.
     ///
     /// # Errors
     /// When the store fails; an absent object is `None`.
     pub async fn find(&self, key: &str) -> Result<Option<(Bytes, DateTime<Utc>)>, Error> {
+        if matches!(self.writer, Writer::Folder(_)) {
+            return Ok(None);
+        }
         Ok(self.get(key).await?.map(|(bytes, meta)| (bytes, meta.last_modified)))
     }
 

@@ -7,6 +7,7 @@ mod cli;
 mod clocks;
 mod corpus;
 mod credentials;
+mod disk;
 mod engines;
 mod examples;
 mod faults;
