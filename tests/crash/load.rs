@@ -42,6 +42,8 @@ fn fault_36_random_kills_under_load() {
     });
     assert!(truths.iter().all(|truth| truth.len() == STREAMS * 3 * 3));
 
+    let stage: Vec<_> = (0..64).map(|n| format!("lake/_trendlake/stage/PID-{n}")).collect();
+    let stage: Vec<_> = stage.iter().map(String::as_str).collect();
     let chance = Chance::from_os();
     let draw = |below: u64| chance.bits() % below;
     let (mut killed, mut round, mut seen) = (0, 0, BTreeSet::new());
@@ -53,10 +55,17 @@ fn fault_36_random_kills_under_load() {
         let truth = &truths[usize::from(round % 2 == 0)];
         // Kills over kills, then a run that is let be.
         for _ in 0..=draw(4) {
-            let calls = ["openat", "write", "fsync", "rename", "mkdir"];
-            let call = calls[usize::try_from(draw(5)).unwrap()];
-            let nth = 1 + draw(if call == "rename" || call == "mkdir" { 12 } else { 60 });
-            let ended = strace::struck(&program(), &root, call, &[], &nth.to_string(), Blow::Kill);
+            // Calls on stage files; the folders that are made; and whatever is synced.
+            let (call, most, is_staged) = [
+                ("openat", 12, true),
+                ("write", 12, true),
+                ("rename", 12, true),
+                ("mkdir", 12, false),
+                ("fsync", 40, false),
+            ][usize::try_from(draw(5)).unwrap()];
+            let nth = 1 + draw(most);
+            let paths = if is_staged { &stage[..] } else { &[] };
+            let ended = strace::struck(&program(), &root, call, paths, &nth.to_string(), Blow::Kill);
             killed += u64::from(ended.was_killed);
             seen.extend(ended.was_killed.then_some((call, nth)));
             let case = format!("killed at {call} {nth}");

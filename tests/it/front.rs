@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// What came in.
 #[derive(Clone, Debug)]
@@ -31,6 +32,40 @@ impl Act {
     /// The server does it, and something else is said.
     pub(crate) fn say_after(reply: Vec<u8>) -> Self {
         Self::After(Box::new(|_| reply))
+    }
+}
+
+/// A place where requests wait until the test lets them go on.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<Passage>, Condvar)>);
+
+#[derive(Default)]
+struct Passage {
+    arrived: usize,
+    is_open: bool,
+}
+
+impl Gate {
+    /// Waits for the gate to open.
+    pub(crate) fn pass(&self) {
+        let (passage, changed) = &*self.0;
+        let mut passage = passage.lock().unwrap();
+        passage.arrived += 1;
+        changed.notify_all();
+        drop(changed.wait_while(passage, |p| !p.is_open).unwrap());
+    }
+
+    /// Waits until so many have come to the gate.
+    pub(crate) fn await_arrival(&self, count: usize) {
+        let (passage, changed) = &*self.0;
+        let patience = Duration::from_secs(60);
+        let waited = changed.wait_timeout_while(passage.lock().unwrap(), patience, |p| p.arrived < count);
+        assert!(!waited.unwrap().1.timed_out(), "nobody came to the gate");
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.0.lock().unwrap().is_open = true;
+        self.0.1.notify_all();
     }
 }
 

@@ -19,6 +19,7 @@ mod layers;
 mod mend;
 mod moto;
 mod panic;
+mod process;
 mod s3;
 mod s3_wire;
 mod secrets;

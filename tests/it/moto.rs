@@ -1,13 +1,14 @@
 //! A second opinion on S3: the main job against moto, which implements it independently of s3s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::s3::{configure, expected_keys, first_of_month, run};
 use super::support::{Sandbox, settled};
@@ -23,13 +24,13 @@ pub(crate) fn python(program: &str) -> PathBuf {
 }
 
 /// A moto server on a free port, which ends when this drops.
-struct Moto {
+pub(crate) struct Moto {
     child: Child,
-    endpoint: String,
+    pub endpoint: String,
 }
 
 impl Moto {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut child = Command::new(python("moto_server"))
             .args(["--host", "127.0.0.1", "--port", "0"])
             .stdin(Stdio::null())
@@ -55,13 +56,13 @@ impl Moto {
         Self { child, endpoint }
     }
 
-    fn create_bucket(&self, name: &str) {
+    pub(crate) fn create_bucket(&self, name: &str) {
         let url = format!("{}/{name}", self.endpoint);
         block_on(async { reqwest::Client::new().put(url).send().await?.error_for_status() }).unwrap();
     }
 
-    /// The keys of a bucket, as a client of its own lists them.
-    fn keys(&self, bucket: &str) -> BTreeSet<String> {
+    /// The objects of a bucket by key, as a client of its own sees them.
+    pub(crate) fn objects(&self, bucket: &str) -> BTreeMap<String, Bytes> {
         let store = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
             .with_allow_http(true)
@@ -71,8 +72,15 @@ impl Moto {
             .with_secret_access_key("any")
             .build()
             .unwrap();
-        let objects: Vec<_> = block_on(store.list(None).try_collect()).unwrap();
-        objects.into_iter().map(|meta| meta.location.to_string()).collect()
+        block_on(async {
+            let metas: Vec<_> = store.list(None).try_collect().await.unwrap();
+            let mut objects = BTreeMap::new();
+            for meta in metas {
+                let bytes = store.get(&meta.location).await.unwrap().bytes().await.unwrap();
+                objects.insert(meta.location.to_string(), bytes);
+            }
+            objects
+        })
     }
 }
 
@@ -98,8 +106,8 @@ fn a_lake_in_a_bucket_of_moto() {
     run(&sandbox, LAKE, &["doctor"]).expect(0);
     let report = run(&sandbox, LAKE, &["run", "--output", "json"]).expect(0).json();
     assert_eq!(report["totals"]["puts"], 18, "{report}");
-    let keys = moto.keys("lakes");
-    let keys: BTreeSet<_> = keys.iter().map(|key| key.strip_prefix("some/prefix/").unwrap()).collect();
+    let objects = moto.objects("lakes");
+    let keys: BTreeSet<_> = objects.keys().map(|key| key.strip_prefix("some/prefix/").unwrap()).collect();
     let data: BTreeSet<_> =
         keys.into_iter().filter(|key| !key.starts_with("_trendlake/")).map(ToOwned::to_owned).collect();
     assert_eq!(data, expected_keys(2, 0..=2));
