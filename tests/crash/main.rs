@@ -230,6 +230,30 @@ fn fault_37_a_disk_that_takes_nothing_more() {
     }
 }
 
+/// Asked to stop at any call, the program finishes the file under way and begins no other, and says what is
+/// left open.
+#[test]
+fn fault_48_stopped_at_every_call() {
+    if !strace::is_there() {
+        return;
+    }
+    let scene = Scene::new(true);
+    let mut by_new = BTreeSet::new();
+    for call in scene.points() {
+        let case = format!("stopped at {call:?}");
+        scene.reset();
+        let ended = strace::struck(&scene.program(), &scene.root, &call.name, &call.at(), "1", Blow::Stop);
+        let new = scene.nothing_torn(&case);
+        by_new.insert(new);
+        let told = ended.stderr.contains("open: s1: ") || ended.stderr.contains("nothing was fetched");
+        let code = if new == 3 { 0 } else { 143 };
+        assert_eq!((ended.code, told), (Some(code), new < 3), "{case}: {ended:?}");
+        assert_eq!(staged(&scene.lake), 0, "{case}");
+        scene.next_run_finishes(&case);
+    }
+    assert_eq!(by_new, BTreeSet::from([0, 1, 2, 3]));
+}
+
 /// What was acknowledged survives a loss of power: each file is synced before it is renamed, its folder is
 /// synced after, and each new folder is synced in its parent before anything is renamed into it.
 #[test]

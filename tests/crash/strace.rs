@@ -24,6 +24,8 @@ pub(crate) struct Call {
 pub(crate) enum Blow<'a> {
     /// The process is killed as it enters the call, which is not carried out.
     Kill,
+    /// The process is asked to stop as it enters the call, which is carried out.
+    Stop,
     /// The call fails with this error.
     Fail(&'a str),
 }
@@ -93,6 +95,7 @@ pub(crate) fn struck(
     let paths: String = paths.iter().map(within).collect();
     let what = match blow {
         Blow::Kill => "signal=SIGKILL".to_owned(),
+        Blow::Stop => "signal=SIGTERM".to_owned(),
         Blow::Fail(error) => format!("error={error}"),
     };
     let options = format!("-o /dev/null {paths} -e trace={names} -e inject={names}:{what}:when={when}");
