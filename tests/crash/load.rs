@@ -12,6 +12,7 @@ use super::{month, staged};
 const STREAMS: usize = 3;
 
 #[test]
+#[expect(clippy::print_stdout, reason = "run by hand, for this line")]
 #[ignore = "takes minutes: `make crash POINTS=2000`"]
 fn fault_36_random_kills_under_load() {
     let wanted = std::env::var_os("POINTS").map_or(200, |n| n.to_str().unwrap().parse().unwrap());

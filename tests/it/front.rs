@@ -58,7 +58,7 @@ impl Gate {
     /// Waits until so many have come to the gate.
     pub(crate) fn await_arrival(&self, count: usize) {
         let (passage, changed) = &*self.0;
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_mins(1);
         let waited = changed.wait_timeout_while(passage.lock().unwrap(), patience, |p| p.arrived < count);
         assert!(!waited.unwrap().1.timed_out(), "nobody came to the gate");
     }
