@@ -54,11 +54,14 @@ pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     for (key, value) in footer.entries().into_iter().chain([arrow]) {
         file.append_key_value_metadata(KeyValue::new(key, value));
     }
-    let mut rows = file.next_row_group().expect("the file is open");
-    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        column::append(&mut rows, field, array, properties).expect("the column fits its schema");
+    // No rows are no row group.
+    if batch.num_rows() > 0 {
+        let mut rows = file.next_row_group().expect("the file is open");
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            column::append(&mut rows, field, array, properties).expect("the column fits its schema");
+        }
+        rows.close().expect("all columns are written");
     }
-    rows.close().expect("all columns are written");
     file.close().expect("memory takes all bytes");
     bytes.into()
 }
