@@ -1,5 +1,6 @@
-# What CI runs: `make test`. The other targets are its parts, and what is run by hand: `crash`, `simulate`,
-# `fuzz` and `deny`. The last two take tools that are not on every machine.
+# What CI runs: `make test`. The other targets are its parts, and what is run by hand since it takes its time:
+# `crash`, `simulate` and `fuzz`. `deny` is a part where cargo-deny is installed: to compile it takes longer than
+# all the rest.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,7 +9,7 @@ SHELL := bash
 
 PYTHON := target/venv/bin/python
 
-test: setup fmt lint scripts check-tests doc
+test: setup fmt lint scripts check-tests doc $(if $(shell command -v cargo-deny),deny)
 
 # A C compiler, strace, and target/venv with what the tests need of Python.
 setup:
@@ -50,7 +51,7 @@ fuzz:
 	        -max_total_time=$(SECONDS) -fork=0 -rss_limit_mb=2048 -print_final_stats=1; \
 	done
 
-# Licenses, sources and doubled versions of all dependencies. Known vulnerabilities too, where the list of them can
+# Licenses, sources and unwanted ones among all dependencies. Known vulnerabilities too, where the list of them can
 # be fetched: `make deny CHECKS="bans licenses sources advisories"`. Needs: cargo install cargo-deny
 CHECKS := bans licenses sources
 deny:

@@ -234,8 +234,6 @@ fn fault_44_another_run_wrote_a_newer_answer() {
 
 #[test]
 fn fault_44_another_run_wrote_an_older_answer() {
-    type Objects = Vec<(String, Vec<u8>)>;
-    let older: Arc<Mutex<Objects>> = Arc::default();
     type Files = Vec<(String, Vec<u8>)>;
     let older: Arc<Mutex<Files>> = Arc::default();
     let (theirs, endpoint) = (older.clone(), Arc::new(Mutex::new(String::new())));
