@@ -5,11 +5,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests doc crash simulate fuzz deny
+.PHONY: test setup fmt lint scripts check-tests doc planted crash simulate fuzz deny
 
 PYTHON := target/venv/bin/python
 
-test: setup fmt lint scripts check-tests doc $(if $(shell command -v cargo-deny),deny)
+test: setup fmt lint scripts check-tests doc planted $(if $(shell command -v cargo-deny),deny)
 
 # A C compiler, strace, and target/venv with what the tests need of Python.
 setup:
@@ -30,6 +30,10 @@ scripts: setup
 # INSTA_UPDATE: a snapshot that differs fails, and no file appears beside it.
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
+
+# Mistakes planted into a copy of the sources, one at a time: the suite must catch each.
+planted: setup
+	$(PYTHON) tests/planted/run.py
 
 # Random kills under load, so many of them; by hand, since it takes minutes.
 POINTS ?= 2000
