@@ -177,3 +177,16 @@ fn the_least_time_of_both_windows() {
     );
     assert_eq!(least_time(1000, &[]), Duration::ZERO);
 }
+
+#[test]
+fn today_is_that_of_the_streams_zone() {
+    // It is March in UTC and still February in New York; in Auckland it has been March for long.
+    let now = at("2026-03-01T03:00:00Z");
+    let last = |zone| {
+        let stream = Stream { zone, ..Stream::example() };
+        stream_windows(&stream, &Scope::default(), now).next().unwrap().end.to_string()
+    };
+    assert_eq!(last(chrono_tz::America::New_York), "2026-02-28");
+    assert_eq!(last(chrono_tz::UTC), "2026-03-01");
+    assert_eq!(last(chrono_tz::Pacific::Auckland), "2026-03-01");
+}

@@ -19,6 +19,7 @@ use super::settings::{
 };
 use super::{Problem, Sources};
 
+mod serve;
 mod stream;
 
 /// Finds the folder of the file that a key was set in; `None` for flags and the environment.
@@ -51,9 +52,10 @@ pub(super) fn check(
             1..=64,
         ),
     };
+    let serve = checker.serve(&raw.serve);
     let streams = checker.streams(raw, sources.base_url.as_deref(), &plain_hosts);
     deduplicate(checker.problems);
-    Some(Settings { lake: lake?, streams: streams?, http: http?, retry: retry?, concurrency })
+    Some(Settings { lake: lake?, streams: streams?, http: http?, retry: retry?, concurrency, serve: serve? })
 }
 
 /// A problem of `[defaults]` is found once per stream that relies on it, and told once.

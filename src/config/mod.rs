@@ -19,7 +19,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 
 pub use settings::{
     Algorithm, Concurrency, Credentials, HttpSettings, LakeSettings, Location, OnMissing, RateLimit,
-    RetrySettings, Settings, Stream, hex,
+    RetrySettings, ServeSettings, Settings, Stream, hex,
 };
 
 /// The commented file that `trendlake init` writes.

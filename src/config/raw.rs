@@ -88,6 +88,8 @@ pub(super) struct Raw {
     pub retry: Retry,
     /// How much happens at once.
     pub concurrency: Concurrency,
+    /// When `trendlake serve` runs, and where it listens.
+    pub serve: Serve,
 }
 
 /// Where the data goes.
@@ -238,4 +240,19 @@ pub(super) struct Concurrency {
     pub streams: Field<u64>,
     /// How many months of one stream are worked on at once.
     pub units_per_stream: Field<u64>,
+}
+
+/// When `trendlake serve` runs, and where it listens.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Serve {
+    /// Cron expressions of five fields, such as `17 * * * *`.
+    pub schedule: Field<Vec<String>>,
+    /// The IANA zone of the schedule's wall clock.
+    pub zone: Field<String>,
+    /// Each run begins up to this much later than its tick, so that many daemons do not ask at once.
+    pub jitter: Field<String>,
+    /// The address and port for health, metrics and pages, such as `127.0.0.1:8080`.
+    pub listen: Field<String>,
 }

@@ -1,6 +1,7 @@
 //! The checked configuration: what every other part of the program is handed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
-use crate::model::{Grain, Slice, StreamId, settled_at};
+use crate::model::{Grain, Schedule, Slice, StreamId, settled_at};
 use crate::secret::SecretRef;
 
 /// The whole configuration, free of problems.
@@ -25,6 +26,19 @@ pub struct Settings {
     pub retry: RetrySettings,
     /// How much happens at once.
     pub concurrency: Concurrency,
+    /// When the daemon runs, and where it listens.
+    pub serve: ServeSettings,
+}
+
+/// How the daemon goes about it.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// When runs are due.
+    pub schedule: Schedule,
+    /// The longest time between a tick and the beginning of its run.
+    pub jitter: Duration,
+    /// Where health, metrics and pages are served.
+    pub listen: SocketAddr,
 }
 
 /// Where the data goes.

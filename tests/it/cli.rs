@@ -204,6 +204,10 @@ base_url = "https://me:c4n4ry-in-the-file@platform.kore.ai"
 timeout = 60
 [retry]
 attempts = 0
+[serve]
+schedule = ["17 * * * *", "0 3 30 2 *"]
+zone = "Mars/Olympus"
+listen = "here"
 "#;
 
 #[test]
@@ -232,6 +236,9 @@ fn fault_35_every_mistake_of_a_file_is_told_at_once() {
         "streams.user-info.base_url",
         "http.timeout",
         "retry.attempts",
+        "serve.listen",
+        "serve.schedule",
+        "serve.zone",
     ] {
         assert!(ran.stderr.contains(&format!("`{key}`: ")), "{key} is not told:\n{}", ran.stderr);
     }

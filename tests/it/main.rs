@@ -20,6 +20,7 @@ mod mend;
 mod moto;
 mod panic;
 mod process;
+mod promises;
 mod s3;
 mod s3_wire;
 mod secrets;

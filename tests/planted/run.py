@@ -73,7 +73,7 @@ def borrow_dependencies():
 
 
 def cargo(arguments, switch=None):
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET), INSTA_UPDATE="no", TRENDLAKE_SEEDS="0..40")
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET), INSTA_UPDATE="no", TRENDLAKE_SEEDS="0..16")
     environment.pop(SWITCH, None)
     if switch:
         environment[SWITCH] = switch

@@ -30,7 +30,7 @@ impl<'a> Layers<'a> {
 }
 
 /// A zone, refused in plain words.
-struct Zone(chrono_tz::Tz);
+pub(super) struct Zone(pub(super) chrono_tz::Tz);
 
 impl std::str::FromStr for Zone {
     type Err = &'static str;
