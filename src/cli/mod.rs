@@ -26,6 +26,7 @@ mod validate;
 mod verify;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use clap::Parser;
@@ -39,6 +40,16 @@ use printer::Printer;
 
 /// Carries out one command line, the program's name first, and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    or_bug(|| carry_out(arguments))
+}
+
+/// The exit code of a command, also of one that panics where nothing below catches it: Rust's own code for
+/// that, 101, says nothing to a scheduler. The panic has told its text by then.
+fn or_bug(command: impl FnOnce() -> u8) -> u8 {
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or(crate::report::exit::BUG)
+}
+
+fn carry_out(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
         Err(error) => {
@@ -136,5 +147,16 @@ impl Setup {
         let is_wanted =
             |s: &&Stream| wanted.is_empty() || wanted.iter().any(|w| s.name == *w || s.id.as_str() == w);
         Ok(streams.iter().filter(is_wanted).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_50_a_panic_that_nothing_else_catches() {
+        assert_eq!(or_bug(|| panic!("a bug")), crate::report::exit::BUG);
+        assert_eq!(or_bug(|| 12), 12);
     }
 }
