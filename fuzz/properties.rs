@@ -102,7 +102,7 @@ fn whole(checked: &Checked, question: &Question, now: NaiveDateTime) {
 fn one_line(text: &str) {
     let bad = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!text.contains(bad), "{text:?}");
 }

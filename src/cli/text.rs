@@ -14,7 +14,7 @@ pub(super) fn plain_lines(text: &str) -> String {
 
 fn is_harmless(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1234567` as `1,234,567`.
@@ -75,6 +75,6 @@ mod tests {
     #[test]
     fn escapes_do_not_reach_a_terminal() {
         assert_eq!(plain("a\x1b[31mb\n\u{202e}"), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
-        assert_eq!(plain_lines("a\nb\r"), "a\nb\u{fffd}");
+        assert_eq!(plain_lines("a\nb\r\u{2028}"), "a\nb\u{fffd}\u{fffd}");
     }
 }

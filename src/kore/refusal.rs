@@ -55,7 +55,8 @@ fn plain(value: &Value) -> String {
 /// was sent: whoever shows it goes through [`Error::tidy`].
 pub(super) fn one_line(text: &str) -> String {
     let harmless = |c: char| {
-        if c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}') { ' ' } else { c }
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { ' ' } else { c }
     };
     text.chars().map(harmless).collect()
 }
@@ -124,6 +125,8 @@ mod tests {
         assert_eq!(message(br#"{"errors":[]}"#), None);
         let hostile = message(br#"{"errors":[{"msg":"a\nb\u001b[31m\u202e"}]}"#).unwrap();
         assert_eq!(hostile, "a b [31m ");
+        let harmless = "You\u{2019}ve exceeded the limit \u{2013} wait\u{2026}";
+        assert_eq!(one_line(harmless), harmless);
     }
 
     #[test]

@@ -15,7 +15,8 @@ const FORGED: &str = "2026-01-01T00:00:00Z ERROR forged";
 #[track_caller]
 fn harmless(text: &str) {
     let bad = |c: &char| {
-        (c.is_control() && *c != '\n') || matches!(*c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        (c.is_control() && *c != '\n')
+            || matches!(*c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
     };
     assert_eq!(text.chars().find(bad), None, "{text:?}");
     assert!(!text.lines().any(|line| line.starts_with(FORGED)), "{text}");
