@@ -1,5 +1,7 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use tracing::{debug, info, warn};
@@ -18,6 +20,9 @@ use crate::table::{self, FORMAT_VERSION, Footer};
 
 /// Says that a unit was not tried, because its stream had shown that it would fail the same way.
 pub(super) const NOT_TRIED: &str = "not tried, since another month of the stream failed";
+
+/// How long a run that is being stopped waits for a put under way. Schedulers kill after half a minute.
+const LAST_PUT: Duration = Duration::from_secs(20);
 
 /// What came of a unit.
 pub(super) struct Finished {
@@ -164,7 +169,11 @@ async fn commit(
                 None
             }
         };
-        match settle::settle(&context.lake, partition, batch, footer, prior, judge).await? {
+        let settled = tokio::select! {
+            settled = settle::settle(&context.lake, partition, batch, footer, prior, judge) => settled?,
+            () = patience_ends(context) => return Err(Stop::Open),
+        };
+        match settled {
             Settled::Unchanged => {}
             Settled::Superseded => superseded = true,
             Settled::Suspect => return Err(Stop::Failed(park(context, planned, built).await?)),
@@ -180,6 +189,13 @@ async fn commit(
         (true, true) => Outcome::Superseded,
         (true, false) => Outcome::Unchanged,
     })
+}
+
+/// Ends some time after the run was asked to stop. A put given up then ends or never happens, as if the
+/// process had been killed.
+async fn patience_ends(context: &Context) {
+    context.stop.cancelled().await;
+    context.clock.sleep(LAST_PUT).await;
 }
 
 /// The window, from the first day that the lake already holds of it: a later first date in the

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use Fault::{
-    ChangedByUs, Conflict, CutShort, Empty, ExistsByUs, Expired, Forbidden, LostReply, NoSuchBucket, Refused,
-    ServerError, SlowDown, TimeoutAfter, TimeoutBefore, Truncated,
+    ChangedByUs, Conflict, CutShort, Empty, ExistsByUs, Expired, Forbidden, Hangs, LostReply, NoSuchBucket,
+    Refused, ServerError, SlowDown, TimeoutAfter, TimeoutBefore, Truncated,
 };
 use Op::{Create, Delete, Get, List, Overwrite, Update};
 use bytes::Bytes;
@@ -16,15 +16,15 @@ use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
-use trendlake::config::{Settings, Sources};
-use trendlake::export::{self, Context, Observer, Overview, Spent, Warnings};
+use trendlake::config::Settings;
+use trendlake::export::{self, Context, Overview, Spent, Warnings};
 use trendlake::kore::{Traffic, http_client};
 use trendlake::lake::{Kind, Lake, parse_key};
 use trendlake::plan::Scope;
-use trendlake::report::UnitReport;
 use trendlake::simulator::FaultRule;
 use trendlake::table;
 
+use super::inside::{self, Nobody};
 use super::spine::months_ago;
 use super::stores::{Fault, Faulty, Op, Rule};
 use super::support::{self, Sandbox, settled};
@@ -39,12 +39,6 @@ const INTERNAL: &str = "_trendlake";
 type Objects = Vec<(Path, Bytes)>;
 /// The content hashes of partitions by key.
 type Contents = BTreeMap<String, String>;
-
-struct Nobody;
-
-impl Observer for Nobody {
-    fn unit_done(&self, _: &UnitReport) {}
-}
 
 /// One stream and one settled month, so that the truth does not depend on when it is asked.
 struct Bench {
@@ -64,7 +58,7 @@ impl Bench {
         let sandbox = Sandbox::new(1, &months_ago(2), settled());
         let month = months_ago(2)[..7].parse().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let settings = settings(&sandbox);
+        let settings = Arc::new(inside::settings(&sandbox));
         let scope = Scope { from: Some(month), to: Some(month), ..Scope::default() };
         let (older, before, truth) = Default::default();
         let mut bench = Self { sandbox, runtime, settings, scope, older, before, truth };
@@ -80,7 +74,7 @@ impl Bench {
         // One unit after the other, so that it can be told which ones are tried.
         let more = "slices = [\"all\", \"dashboard\"]\n[concurrency]\nunits_per_stream = 1\n";
         bench.sandbox.configure(1, &months_ago(2), more);
-        bench.settings = self::settings(&bench.sandbox);
+        bench.settings = Arc::new(inside::settings(&bench.sandbox));
         let store = bench.store(&[]);
         assert_eq!(bench.run(&store), 0);
         bench.truth = contents(&bench.objects(&store));
@@ -104,32 +98,39 @@ impl Bench {
 
     /// One run on the store, as the program does it; the exit code.
     fn run(&self, store: &Arc<Faulty>) -> u8 {
-        self.runtime.block_on(async {
-            let mut lake = Lake::on(store.clone(), Path::default());
-            let _lock = match lake.lock().await {
-                Ok(lock) => lock,
-                Err(error) => return code_of(error.kind()),
-            };
-            let context = Context {
-                http: http_client(&self.settings.http, true).unwrap(),
-                settings: self.settings.clone(),
-                lake,
-                clock: Clock::system(),
-                chance: Chance::from_os(),
-                traffic: Arc::new(Traffic::default()),
-                observer: Arc::new(Nobody),
-                stop: CancellationToken::new(),
-                warnings: Warnings::default(),
-                spent: Spent::default(),
-            };
-            let begin = |_: &Overview| {};
-            match export::run(&context, &self.settings.streams, &self.scope, begin, || None).await {
-                Ok(report) => report.exit_code,
-                Err(export::Error::Lake(error)) => code_of(error.kind()),
-                Err(export::Error::IncompleteListing { .. }) => 74,
-                Err(error) => panic!("{error}"),
-            }
+        self.runtime.block_on(self.stoppable(store, CancellationToken::new()))
+    }
+
+    /// The same, which ends with 143 if it is stopped.
+    async fn stoppable(&self, store: &Arc<Faulty>, stop: CancellationToken) -> u8 {
+        let mut lake = Lake::on(store.clone(), Path::default());
+        let _lock = match lake.lock().await {
+            Ok(lock) => lock,
+            Err(error) => return code_of(error.kind()),
+        };
+        let context = Context {
+            http: http_client(&self.settings.http, true).unwrap(),
+            settings: self.settings.clone(),
+            lake,
+            clock: Clock::system(),
+            chance: Chance::from_os(),
+            traffic: Arc::new(Traffic::default()),
+            observer: Arc::new(Nobody),
+            stop: stop.clone(),
+            warnings: Warnings::default(),
+            spent: Spent::default(),
+        };
+        let begin = |_: &Overview| {};
+        match export::run(&context, &self.settings.streams, &self.scope, begin, || {
+            stop.is_cancelled().then_some(143)
         })
+        .await
+        {
+            Ok(report) => report.exit_code,
+            Err(export::Error::Lake(error)) => code_of(error.kind()),
+            Err(export::Error::IncompleteListing { .. }) => 74,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A run under the rule ends with this code: 0 with the truth, 74 (or 10, where a unit is done all
@@ -189,11 +190,6 @@ impl Bench {
             self.expect(code, Rule { op, fault, within, skip: 0, times });
         }
     }
-}
-
-fn settings(sandbox: &Sandbox) -> Arc<Settings> {
-    let file = sandbox.path("trendlake.toml");
-    Arc::new(Settings::load(&Sources { file, ..Sources::default() }).unwrap())
 }
 
 fn rules(rules: &[&str]) -> Vec<FaultRule> {
@@ -347,6 +343,26 @@ fn fault_46_an_empty_listing_is_no_reason_to_ask_again() {
     }
     assert_eq!(bench.asked(), asked, "final partitions were fetched again");
     assert_eq!(contents(&bench.objects(&store)), before);
+}
+
+/// A run that is stopped does not wait for a put without end. The rest of it takes no time: the clock jumps
+/// from the moment on at which nothing else is left to wait for.
+#[test]
+fn fault_48_a_put_that_never_ends_is_given_up() {
+    let bench = Bench::new();
+    let (store, stop) = (bench.store(&[]), CancellationToken::new());
+    store.obey(Some(Rule { op: Create, fault: Hangs, within: DATA, skip: 0, times: 1 }));
+    let stopped = async {
+        store.hung.notified().await;
+        tokio::time::pause();
+        stop.cancel();
+    };
+    let run = bench.stoppable(&store, stop.clone());
+    let ended = bench.runtime.block_on(async { tokio::join!(run, stopped).0 });
+    assert_eq!(ended, 143);
+    let objects = bench.objects(&store);
+    assert!(contents(&objects).is_empty());
+    assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/runs/")));
 }
 
 /// Not even an answer that is doubtful gets past the listing: it would replace what the run never read.

@@ -13,6 +13,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::sync::Notify;
 
 /// What is done to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(crate) enum Fault {
     CutShort,
     /// The first half, as if it were the whole.
     Truncated,
+    /// Nothing, ever.
+    Hangs,
 }
 
 /// What fails, and how often.
@@ -79,6 +82,8 @@ pub(crate) struct Faulty {
     fired: Mutex<u32>,
     /// Someone else's objects: each takes its place right before the first put there.
     others: Mutex<Vec<(Path, Bytes)>>,
+    /// Told when an operation hangs.
+    pub hung: Notify,
 }
 
 impl Faulty {
@@ -88,8 +93,8 @@ impl Faulty {
         for (path, bytes) in objects {
             inner.put(path, bytes.clone().into()).await.unwrap();
         }
-        let (rule, fired, others) = Default::default();
-        Arc::new(Self { inner, rule, fired, others })
+        let (rule, fired, others, hung) = Default::default();
+        Arc::new(Self { inner, rule, fired, others, hung })
     }
 
     /// Goes wrong by this rule from now on, and no more by the one before. How often that one has fired.
@@ -154,7 +159,7 @@ fn error(fault: Fault, path: &Path) -> Error {
             source: "400 Bad Request: <Error><Code>ExpiredToken</Code></Error>".into(),
         },
         Fault::NoSuchBucket => Error::NotFound { path, source: "404: NoSuchBucket".into() },
-        Fault::Empty | Fault::Truncated => unreachable!("no error, but a wrong answer"),
+        Fault::Empty | Fault::Truncated | Fault::Hangs => unreachable!("no error, but a wrong answer"),
     }
 }
 
@@ -183,6 +188,10 @@ impl ObjectStore for Faulty {
         };
         match self.strike(op, at.as_ref()) {
             None => self.inner.put_opts(at, bytes, options).await,
+            Some(Fault::Hangs) => {
+                self.hung.notify_one();
+                std::future::pending().await
+            }
             Some(fault) => {
                 if fault.lands() {
                     self.inner.put_opts(at, bytes, options).await?;
