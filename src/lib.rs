@@ -25,8 +25,9 @@
 //! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
 //! 5. [`kore`], [`table`], [`lake`]: the source, the columns, the store
 //! 6. [`export`]: carries out a plan
-//! 7. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
-//! 8. [`cli`]: the command line
+//! 7. [`serve`]: carries out plans on a schedule, and shows how it goes
+//! 8. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
+//! 9. [`cli`]: the command line
 //!
 //! # What always holds
 //! 1. Every (stream, slice, date, hour) stands exactly once in the lake, and equals the newest
@@ -53,5 +54,6 @@ pub mod model;
 pub mod plan;
 pub mod report;
 pub mod secret;
+pub mod serve;
 pub mod simulator;
 pub mod table;

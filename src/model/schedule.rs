@@ -1,6 +1,6 @@
 //! When runs are due: cron expressions in a zone.
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -46,7 +46,8 @@ impl Schedule {
     }
 
     fn next_of(&self, cron: &Cron, fixed: bool, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let local = instant.with_timezone(&self.zone);
+        // Croner keeps the fraction of a second in what it finds.
+        let local = instant.trunc_subsecs(0).with_timezone(&self.zone);
         if !fixed {
             return cron.find_next_occurrence(&local, false).ok().map(|tick| tick.to_utc());
         }

@@ -15,6 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
     ("simulator", &["clock", "model", "secret"]),
+    ("serve", &["chance", "clock", "config", "export", "kore", "lake", "model", "plan", "report", "table"]),
     ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "table"]),
     (
         "cli",
@@ -29,6 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "plan",
             "report",
             "secret",
+            "serve",
             "simulator",
             "table",
         ],
