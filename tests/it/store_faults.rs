@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use Fault::{
     ChangedByUs, Conflict, CutShort, Empty, ExistsByUs, Expired, Forbidden, Hangs, LostReply, NoSuchBucket,
@@ -358,8 +359,10 @@ fn fault_48_a_put_that_never_ends_is_given_up() {
         stop.cancel();
     };
     let run = bench.stoppable(&store, stop.clone());
-    let ended = bench.runtime.block_on(async { tokio::join!(run, stopped).0 });
-    assert_eq!(ended, 143);
+    let both = async { tokio::join!(run, stopped).0 };
+    let half_a_minute = Duration::from_secs(30);
+    let ended = bench.runtime.block_on(async { tokio::time::timeout(half_a_minute, both).await });
+    assert_eq!(ended, Ok(143));
     let objects = bench.objects(&store);
     assert!(contents(&objects).is_empty());
     assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/runs/")));
