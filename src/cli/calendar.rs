@@ -5,43 +5,15 @@ use std::collections::BTreeMap;
 use chrono::Datelike;
 use console::{Style, style};
 
+use crate::export::Condition;
 use crate::model::Month;
 
-/// How a month stands, as the user sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sign {
-    Final,
-    Provisional,
-    Stale,
-    Missing,
-    Damaged,
-    Suspect,
-    Failed,
+/// The sign of a month in a terminal.
+trait Glyph {
+    fn glyph(self) -> String;
 }
 
-impl Sign {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Final,
-        Self::Provisional,
-        Self::Stale,
-        Self::Missing,
-        Self::Damaged,
-        Self::Suspect,
-        Self::Failed,
-    ];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Final => "final",
-            Self::Provisional => "provisional",
-            Self::Stale => "stale",
-            Self::Missing => "missing",
-            Self::Damaged => "damaged",
-            Self::Suspect => "suspect",
-            Self::Failed => "failed",
-        }
-    }
-
+impl Glyph for Condition {
     fn glyph(self) -> String {
         let (glyph, look) = match self {
             Self::Final => ("●", Style::new().green()),
@@ -57,14 +29,14 @@ impl Sign {
 }
 
 /// What the signs mean, those of `shown` only.
-pub(super) fn legend(shown: impl Fn(Sign) -> bool) -> String {
+pub(super) fn legend(shown: impl Fn(Condition) -> bool) -> String {
     let entries =
-        Sign::ALL.into_iter().filter(|s| shown(*s)).map(|s| format!("{} {}", s.glyph(), s.as_str()));
+        Condition::ALL.into_iter().filter(|s| shown(*s)).map(|s| format!("{} {}", s.glyph(), s.as_str()));
     entries.collect::<Vec<_>>().join("   ")
 }
 
 /// The calendar of one grain, each line indented.
-pub(super) fn render(title: &str, months: &BTreeMap<Month, Sign>) -> Vec<String> {
+pub(super) fn render(title: &str, months: &BTreeMap<Month, Condition>) -> Vec<String> {
     let mut lines = vec![format!("  {title:<8} {}", style("J F M A M J J A S O N D").dim())];
     let years: std::collections::BTreeSet<i32> = months.keys().map(|m| m.first_day().year()).collect();
     for year in years {

@@ -1,27 +1,19 @@
 //! `trendlake status`: what the lake holds, as a calendar per stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::args::{Common, Selection};
-use super::calendar::{self, Sign};
+use super::calendar;
 use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, text};
-use crate::export::{self, Overview, StreamOverview};
+use crate::export::{self, Condition, StreamCoverage};
 use crate::lake::{self, Lake};
-use crate::model::{Grain, Month, Partition, Unit};
-use crate::plan::{Scope, State};
-use crate::report::{Outcome, Report, exit};
-
-/// What is known about units besides what the lake's partitions say.
-struct Marks {
-    /// Failed in the last run.
-    failed: BTreeSet<(String, String, String)>,
-    /// With a parked answer.
-    suspect: BTreeSet<Unit>,
-}
+use crate::model::{Grain, Month, Unit};
+use crate::plan::Scope;
+use crate::report::exit;
 
 #[derive(Serialize)]
 struct StatusResult {
@@ -55,7 +47,7 @@ struct UnitStatus {
     month: String,
     state: &'static str,
     #[serde(skip)]
-    sign: (Grain, Month, Sign),
+    sign: (Grain, Month, Condition),
 }
 
 pub(super) async fn status(common: &Common, selection: &Selection, printer: &Printer) -> Result<u8, Failure> {
@@ -71,9 +63,8 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     let scope = Scope::default();
     let overview = export::overview(&lake, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let last = export::last_report(&lake).await?;
-    let marks = marks(&overview, last.as_ref());
     let result = StatusResult {
-        streams: overview.streams.iter().map(|s| stream_status(s, &marks)).collect(),
+        streams: export::coverage(&overview, last.as_ref()).iter().map(stream_status).collect(),
         suspect: overview.parked.suspect.iter().map(lake::key).collect(),
         rejected: overview.parked.rejected.iter().map(export::rejected_key).collect(),
         last_run: last.map(|r| LastRun {
@@ -86,35 +77,13 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     Ok(())
 }
 
-fn marks(overview: &Overview, last: Option<&Report>) -> Marks {
-    let failed = last.into_iter().flat_map(|r| &r.units).filter(|u| matches!(u.outcome, Outcome::Failed(_)));
-    let suspect = overview.parked.suspect.iter().map(Partition::unit);
-    Marks {
-        failed: failed.map(|u| (u.stream.clone(), u.grain.clone(), u.month.clone())).collect(),
-        suspect: suspect.collect(),
-    }
-}
-
-fn stream_status(overview: &StreamOverview, marks: &Marks) -> StreamStatus {
-    let StreamOverview { stream, units } = overview;
-    let unit = |planned: &crate::plan::Planned| {
-        let unit = &planned.unit;
-        let failed = (unit.stream.to_string(), unit.grain.to_string(), unit.month.to_string());
-        let sign = match planned.state {
-            State::Final => Sign::Final,
-            _ if marks.suspect.contains(unit) => Sign::Suspect,
-            State::Damaged => Sign::Damaged,
-            _ if marks.failed.contains(&failed) => Sign::Failed,
-            State::Provisional => Sign::Provisional,
-            State::Stale => Sign::Stale,
-            State::Missing | State::Forced | State::Broken => Sign::Missing,
-        };
-        UnitStatus {
-            grain: unit.grain.as_str(),
-            month: unit.month.to_string(),
-            state: sign.as_str(),
-            sign: (unit.grain, unit.month, sign),
-        }
+fn stream_status(coverage: &StreamCoverage) -> StreamStatus {
+    let StreamCoverage { stream, units } = coverage;
+    let unit = |(unit, condition): &(Unit, Condition)| UnitStatus {
+        grain: unit.grain.as_str(),
+        month: unit.month.to_string(),
+        state: condition.as_str(),
+        sign: (unit.grain, unit.month, *condition),
     };
     StreamStatus {
         stream: stream.id.to_string(),
@@ -129,7 +98,7 @@ fn render(result: &StatusResult) -> String {
     for stream in &result.streams {
         lines.push(format!("{} ({}), zone {}", text::plain(&stream.name), stream.stream, stream.zone));
         for grain in Grain::ALL {
-            let months: BTreeMap<Month, Sign> =
+            let months: BTreeMap<Month, Condition> =
                 stream.units.iter().filter(|u| u.sign.0 == grain).map(|u| (u.sign.1, u.sign.2)).collect();
             if !months.is_empty() {
                 lines.extend(calendar::render(grain.as_str(), &months));

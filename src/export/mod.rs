@@ -4,6 +4,7 @@
 //! reconciliation and keeps nothing between runs but the lake itself.
 
 mod compare;
+mod coverage;
 mod inventory;
 mod parked;
 mod run;
@@ -20,6 +21,7 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
 pub use parked::{Accepted, Parked, accept, rejected_key};
 pub use run::{last_report, run};

@@ -6,6 +6,7 @@
 mod error;
 mod folder;
 mod keys;
+mod lease;
 mod store;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use object_store::{
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
 pub use keys::{ForeignKeyError, key, parse_key};
+pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 
 use crate::config::{LakeSettings, Location};
 use crate::model::{Dataset, Partition, StreamId};
