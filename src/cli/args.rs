@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::Sources;
 use crate::simulator::FaultRule;
 
 /// Exports the user-engagement trends of Kore.ai apps to partitioned Parquet, and keeps them right.
@@ -43,6 +44,13 @@ pub(super) struct Common {
     pub log_format: LogFormat,
 }
 
+impl Common {
+    /// Where the settings come from.
+    pub(super) fn sources(&self) -> Sources {
+        Sources { file: self.config.clone(), lake: self.lake.clone(), base_url: self.base_url.clone() }
+    }
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -79,6 +87,8 @@ pub(super) enum Command {
     Backfill(Backfill),
     /// Show what the lake holds: a calendar per stream.
     Status(Selection),
+    /// Stay, and run on the configured schedule; show health, metrics and how it goes over HTTP.
+    Serve,
     /// Read every object of the lake back, and report what is damaged, missing or foreign.
     Verify(Selection),
     /// Fetch again what `verify` finds damaged or missing.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{Problem, Problems};
 use crate::export;
-use crate::lake::{self, Kind};
+use crate::lake;
 use crate::report::exit;
 
 /// Why a command failed.
@@ -63,30 +63,12 @@ impl fmt::Display for Failure {
 
 impl From<lake::Error> for Failure {
     fn from(error: lake::Error) -> Self {
-        let exit_code = match error.kind() {
-            Kind::Storage => exit::STORAGE,
-            Kind::Permission => exit::PERMISSION,
-            Kind::Locked => exit::LOCKED,
-            Kind::Foreign => exit::INTEGRITY,
-            Kind::Settings => exit::CONFIG,
-        };
-        Self::new(exit_code, error.to_string(), error.hint().map(Into::into))
+        export::Error::from(error).into()
     }
 }
 
 impl From<export::Error> for Failure {
     fn from(error: export::Error) -> Self {
-        match error {
-            export::Error::Lake(error) => error.into(),
-            export::Error::IncompleteListing { .. } => Self::new(
-                exit::STORAGE,
-                error.to_string(),
-                Some("run again; if it stays so, the store's listings cannot be relied on".into()),
-            ),
-            export::Error::Stopped => Self::new(exit::TERMINATED, error.to_string(), None),
-            export::Error::NewerFormat { .. } => {
-                Self::new(exit::CONFIG, error.to_string(), Some("upgrade this trendlake".into()))
-            }
-        }
+        Self::new(error.exit_code(), error.to_string(), error.hint().map(Into::into))
     }
 }

@@ -18,6 +18,7 @@ mod printer;
 mod progress;
 mod rehearsal;
 mod run;
+mod serve;
 mod signals;
 mod simulate;
 mod status;
@@ -33,7 +34,7 @@ use clap::Parser;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Settings, Sources, Stream};
+use crate::config::{Settings, Stream};
 use args::{Args, Command, Common};
 use failure::Failure;
 use printer::Printer;
@@ -100,6 +101,7 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Run(command) => run::run(common, &command, printer).await,
             Command::Backfill(command) => run::backfill(common, &command, printer).await,
             Command::Status(selection) => status::status(common, &selection, printer).await,
+            Command::Serve => serve::serve(common, printer).await,
             Command::Verify(selection) => verify::verify(common, &selection, printer).await,
             Command::Repair(selection) => verify::repair(common, &selection, printer).await,
             Command::Accept(command) => accept::accept(common, &command, printer).await,
@@ -124,12 +126,7 @@ struct Setup {
 
 impl Setup {
     fn load(common: &Common) -> Result<Self, Failure> {
-        let sources = Sources {
-            file: common.config.clone(),
-            lake: common.lake.clone(),
-            base_url: common.base_url.clone(),
-        };
-        let settings = Settings::load(&sources).map_err(|problems| Failure::config(&problems))?;
+        let settings = Settings::load(&common.sources()).map_err(|problems| Failure::config(&problems))?;
         Ok(Self { settings: Arc::new(settings), clock: Clock::system(), chance: Chance::from_os() })
     }
 

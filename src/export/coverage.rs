@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::inventory::{Overview, StreamOverview};
 use crate::config::Stream;
-use crate::model::Unit;
+use crate::model::{Partition, Unit};
 use crate::plan::State;
 use crate::report::{Outcome, Report};
 
@@ -69,7 +69,7 @@ pub fn coverage(overview: &Overview, last: Option<&Report>) -> Vec<StreamCoverag
     let failed = last.into_iter().flat_map(|r| &r.units).filter(|u| matches!(u.outcome, Outcome::Failed(_)));
     let failed: BTreeSet<_> =
         failed.map(|u| (u.stream.as_str(), u.grain.as_str(), u.month.as_str())).collect();
-    let suspect: BTreeSet<Unit> = overview.parked.suspect.iter().map(|p| p.unit()).collect();
+    let suspect: BTreeSet<Unit> = overview.parked.suspect.iter().map(Partition::unit).collect();
     let condition = |unit: &Unit, state: State| {
         let month = unit.month.to_string();
         match state {

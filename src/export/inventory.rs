@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
-use crate::lake::{self, Lake};
+use crate::lake::{self, Kind, Lake};
 use crate::model::{Dataset, Partition, StreamId};
 use crate::plan::{self, Inventory, Planned, Presence, Scope};
+use crate::report::exit;
 use crate::table::{self, FORMAT_VERSION};
 
 /// How many footers are read at once.
@@ -124,6 +125,38 @@ pub enum Error {
         /// Its format.
         found: u32,
     },
+}
+
+impl Error {
+    /// The exit code of a command that fails with this.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Lake(error) => match error.kind() {
+                Kind::Storage => exit::STORAGE,
+                Kind::Permission => exit::PERMISSION,
+                Kind::Locked => exit::LOCKED,
+                Kind::Foreign => exit::INTEGRITY,
+                Kind::Settings => exit::CONFIG,
+            },
+            Self::IncompleteListing { .. } => exit::STORAGE,
+            Self::Stopped => exit::TERMINATED,
+            Self::NewerFormat { .. } => exit::CONFIG,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Lake(error) => error.hint(),
+            Self::IncompleteListing { .. } => {
+                Some("run again; if it stays so, the store's listings cannot be relied on")
+            }
+            Self::Stopped => None,
+            Self::NewerFormat { .. } => Some("upgrade this trendlake"),
+        }
+    }
 }
 
 /// Which settings the footers of a stream are held against. The lake's place is a part of it: in a

@@ -205,6 +205,7 @@ impl Client {
         let url = attempt::url(&self.stream.base_url, question);
         let body = attempt::send(self.http.as_ref(), url, &token, self.max_body, || self.clock.now()).await;
         drop(permit);
+        self.traffic.count_answer(body.as_ref().map_or_else(Error::status, |_| Some(200)));
         let body = body.map_err(|error| error.tidy(&token))?;
         self.traffic.count_bytes(body.bytes.len() as u64);
         let local = local_now(asked_at, question.zone);

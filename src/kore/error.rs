@@ -162,6 +162,22 @@ impl Error {
         }
     }
 
+    /// The HTTP status, where one came.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Server { status, .. }
+            | Self::Credentials { status, .. }
+            | Self::Refused { status, .. }
+            | Self::Redirect { status } => Some(*status),
+            Self::RateLimited { .. } => Some(429),
+            Self::TooLarge { .. }
+            | Self::Contract { .. }
+            | Self::Transport { class: Class::Truncated, .. } => Some(200),
+            Self::Transport { .. } | Self::Signer(_) => None,
+        }
+    }
+
     /// Whether the other questions of the stream would fail the same way.
     #[must_use]
     pub const fn stops_stream(&self) -> bool {

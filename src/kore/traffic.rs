@@ -11,13 +11,23 @@ pub struct Traffic {
     bytes: AtomicU64,
     waited_ms: AtomicU64,
     waiting: AtomicU64,
+    /// By what was answered, in the order of [`STATUSES`].
+    answers: [AtomicU64; STATUSES.len()],
 }
+
+/// The kinds of answers; `none` where no answer came.
+const STATUSES: [&str; 6] = ["2xx", "3xx", "4xx", "429", "5xx", "none"];
 
 impl Traffic {
     /// HTTP requests sent, retries included.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests by what was answered: `2xx`, `3xx`, `4xx`, `429`, `5xx`, or `none`.
+    pub fn by_status(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        STATUSES.into_iter().zip(&self.answers).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
     }
 
     /// Requests that were a repetition.
@@ -46,6 +56,18 @@ impl Traffic {
 
     pub(super) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_answer(&self, status: Option<u16>) {
+        let place = match status {
+            Some(429) => 3,
+            Some(200..300) => 0,
+            Some(300..400) => 1,
+            Some(400..500) => 2,
+            Some(_) => 4,
+            None => 5,
+        };
+        self.answers[place].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_retry(&self) {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -28,9 +29,9 @@ struct Record {
     holder: Option<Uuid>,
     /// Grows with each write: a fencing token.
     beat: u64,
-    /// What the last holder had done when it gave the lease back, in its own words.
+    /// The latest tick that is done.
     #[serde(default)]
-    done: Option<String>,
+    done: Option<DateTime<Utc>>,
 }
 
 /// A daemon that wants the lease, and what it has seen of it.
@@ -43,8 +44,8 @@ pub struct Contender {
 /// What came of asking for the lease.
 #[derive(Debug)]
 pub enum Bid {
-    /// It is ours. With it comes what the last holder had done.
-    Won(Lease, Option<String>),
+    /// It is ours. With it comes the latest tick that is done.
+    Won(Lease, Option<DateTime<Utc>>),
     /// Another one holds it.
     Held,
 }
@@ -88,9 +89,9 @@ impl Contender {
                 return Ok(Bid::Held);
             }
         }
-        let done = record.as_ref().and_then(|r: &Record| r.done.clone());
+        let done = record.as_ref().and_then(|r: &Record| r.done);
         let beat = record.map_or(0, |r: Record| r.beat) + 1;
-        let record = Record { holder: Some(self.id), beat, done: done.clone() };
+        let record = Record { holder: Some(self.id), beat, done };
         Ok(match write(lake, &record, expect).await? {
             Some(version) => Bid::Won(Lease { record, version, since: now }, done),
             None => Bid::Held,
@@ -111,16 +112,17 @@ impl Lease {
             // The store may be back before the time is over.
             Err(error) => {
                 tracing::warn!("the lease was not renewed: {error}");
-                now - self.since < LEASE_TIME - BEAT
+                now - self.since + BEAT < LEASE_TIME
             }
         }
     }
 
-    /// Gives the lease back, with what has been done.
+    /// Gives the lease back, with the tick that is done, if one is.
     ///
     /// # Errors
     /// When the lake fails; the lease then runs out by itself.
-    pub async fn give_back(self, lake: &Lake, done: Option<String>) -> Result<(), Error> {
+    pub async fn give_back(self, lake: &Lake, done: Option<DateTime<Utc>>) -> Result<(), Error> {
+        let done = done.max(self.record.done);
         let record = Record { holder: None, beat: self.record.beat + 1, done };
         write(lake, &record, Expect::Unchanged(self.version)).await.map(drop)
     }
@@ -148,6 +150,11 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     fn lake() -> Lake {
         Lake::on(Arc::new(InMemory::new()), Path::from("lake"))
     }
@@ -156,7 +163,7 @@ mod tests {
         Contender::new(Uuid::from_u128(n))
     }
 
-    async fn won(contender: &mut Contender, lake: &Lake, now: Instant) -> (Lease, Option<String>) {
+    async fn won(contender: &mut Contender, lake: &Lake, now: Instant) -> (Lease, Option<DateTime<Utc>>) {
         match contender.bid(lake, now).await.unwrap() {
             Bid::Won(lease, done) => (lease, done),
             Bid::Held => panic!("it is held"),
@@ -165,18 +172,23 @@ mod tests {
 
     #[tokio::test]
     async fn one_holds_it_and_gives_it_back_with_what_was_done() {
-        let (lake, now) = (lake(), Instant::now());
+        let (lake, now) = (lake(), now());
         let (mut a, mut b) = (contender(1), contender(2));
         let (lease, done) = won(&mut a, &lake, now).await;
         assert_eq!(done, None);
         assert!(matches!(b.bid(&lake, now).await.unwrap(), Bid::Held));
-        lease.give_back(&lake, Some("tick".into())).await.unwrap();
-        assert_eq!(won(&mut b, &lake, now).await.1.as_deref(), Some("tick"));
+        let tick = "2026-03-01T06:00:00Z".parse().ok();
+        lease.give_back(&lake, tick).await.unwrap();
+        let (lease, done) = won(&mut b, &lake, now).await;
+        assert_eq!(done, tick);
+        // A round that was stopped has done nothing, and takes nothing back.
+        lease.give_back(&lake, None).await.unwrap();
+        assert_eq!(won(&mut a, &lake, now).await.1, tick);
     }
 
     #[tokio::test]
     async fn a_holder_that_beats_keeps_it_and_one_that_is_gone_loses_it() {
-        let (lake, start) = (lake(), Instant::now());
+        let (lake, start) = (lake(), now());
         let (mut a, mut b) = (contender(1), contender(2));
         let (mut lease, _) = won(&mut a, &lake, start).await;
         let mut now = start;
@@ -194,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_that_bid_at_once_one_wins() {
-        let (lake, now) = (lake(), Instant::now());
+        let (lake, now) = (lake(), now());
         let mut contenders: Vec<_> = (1..=8).map(contender).collect();
         let bids = contenders.iter_mut().map(|c| c.bid(&lake, now));
         let bids = futures_util::future::join_all(bids).await;
@@ -204,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_lease_binds_nobody() {
-        let (lake, now) = (lake(), Instant::now());
+        let (lake, now) = (lake(), now());
         lake.put_internal(NAME, Bytes::from_static(b"{")).await.unwrap();
         won(&mut contender(1), &lake, now).await;
     }

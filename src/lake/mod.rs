@@ -140,6 +140,12 @@ impl Lake {
         }
     }
 
+    /// Whether several processes may work on the lake at once: one on a store that honours conditions.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.writer, Writer::Conditional)
+    }
+
     /// Whether a commit that failed may have happened all the same. On a folder it has not: what stands there
     /// may not survive a loss of power.
     pub(crate) const fn loses_replies(&self) -> bool {

@@ -30,6 +30,15 @@ pub struct Timetable {
     pub jitter: Duration,
 }
 
+/// What a round is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// The daemon has started: whatever was missed before is caught up with.
+    Start(DateTime<Utc>),
+    /// A tick of the schedule.
+    Tick(DateTime<Utc>),
+}
+
 /// What drives the rounds.
 pub struct Pace<'a> {
     /// Time.
@@ -44,13 +53,11 @@ pub struct Pace<'a> {
     pub stop: CancellationToken,
 }
 
-/// Goes round until it is stopped. `round` is told for which tick it is, `skip` how many ticks came while
-/// a round was under way, or the machine asleep: one round stands for all of them.
-///
-/// The first round comes at once: whatever was missed while no daemon ran is caught up with.
-pub async fn go_round(mut pace: Pace<'_>, mut round: impl AsyncFnMut(DateTime<Utc>), skip: impl Fn(u64)) {
+/// Goes round until it is stopped, first at the start and then at each tick. `skip` is told how many ticks
+/// came while a round was under way, or the machine asleep: one round stands for all of them.
+pub async fn go_round(mut pace: Pace<'_>, mut round: impl AsyncFnMut(Round), skip: impl Fn(u64)) {
     let mut last = pace.clock.now();
-    round(last).await;
+    round(Round::Start(last)).await;
     while !pace.stop.is_cancelled() {
         let now = pace.clock.now();
         let Timetable { schedule, jitter } = pace.timetable.borrow_and_update().clone();
@@ -84,7 +91,7 @@ pub async fn go_round(mut pace: Pace<'_>, mut round: impl AsyncFnMut(DateTime<Ut
             skip(schedule.ticks_between(tick, now));
         }
         last = now.max(tick);
-        round(tick).await;
+        round(Round::Tick(tick)).await;
     }
 }
 

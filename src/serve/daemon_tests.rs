@@ -43,7 +43,8 @@ async fn keep<F: Future<Output = ()>>(
         stop: stop.clone(),
     };
     let busy = Mutex::new(false);
-    let round = async |tick| {
+    let round = async |round| {
+        let (Round::Start(tick) | Round::Tick(tick)) = round;
         assert!(!std::mem::replace(&mut *busy.lock().unwrap(), true), "two rounds at once");
         kept.rounds.lock().unwrap().push(tick);
         clock.sleep(takes).await;

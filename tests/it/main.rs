@@ -24,6 +24,7 @@ mod promises;
 mod s3;
 mod s3_wire;
 mod secrets;
+mod serve;
 mod spine;
 mod store_faults;
 mod stores;

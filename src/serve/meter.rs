@@ -1,0 +1,195 @@
+//! What is counted and measured, as Prometheus reads it.
+//!
+//! Counters grow with each run's report; gauges say how the lake stood after the last run. Label sets are
+//! closed: streams, statuses, outcomes, classes and conditions are all known beforehand.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, NaiveTime, TimeZone, Utc};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::config::Stream;
+use crate::export::{Condition, StreamCoverage};
+use crate::kore::Traffic;
+use crate::model::local_now;
+use crate::report::{Outcome, Report};
+
+/// The meters of one daemon.
+pub(super) struct Meter {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    /// Streams with a gauge of their oldest missing month, which is taken back when nothing is missing.
+    missing: Mutex<BTreeSet<String>>,
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let meter = Self { handle: recorder.handle(), recorder, missing: Mutex::default() };
+        meter.with(|| {
+            describe();
+            gauge!("trendlake_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+            gauge!("trendlake_lease_held").set(0);
+            counter!("trendlake_ticks_skipped_total").absolute(0);
+        });
+        meter
+    }
+
+    fn with(&self, work: impl FnOnce()) {
+        metrics::with_local_recorder(&self.recorder, work);
+    }
+
+    /// The text of a scrape.
+    pub(super) fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    pub(super) fn skipped(&self, ticks: u64) {
+        self.with(|| counter!("trendlake_ticks_skipped_total").increment(ticks));
+    }
+
+    pub(super) fn reloaded(&self, accepted: bool) {
+        let result = if accepted { "accepted" } else { "refused" };
+        self.with(|| counter!("trendlake_config_reloads_total", "result" => result).increment(1));
+    }
+
+    pub(super) fn lease(&self, held: bool) {
+        self.with(|| gauge!("trendlake_lease_held").set(i32::from(held)));
+    }
+
+    /// A run has ended without a report, with this exit code.
+    pub(super) fn run_failed(&self, exit_code: u8, at: DateTime<Utc>) {
+        self.with(|| end_of_run(exit_code, at));
+    }
+
+    /// A run has ended.
+    pub(super) fn run_ended(&self, report: &Report, traffic: &Traffic) {
+        self.with(|| {
+            let totals = &report.totals;
+            for (status, count) in traffic.by_status() {
+                counter!("trendlake_requests_total", "status" => status).increment(count);
+            }
+            counter!("trendlake_retries_total").increment(totals.retries);
+            counter!("trendlake_rate_wait_milliseconds_total").increment(totals.rate_wait_ms);
+            counter!("trendlake_rows_written_total").increment(totals.rows);
+            counter!("trendlake_bytes_written_total").increment(totals.bytes);
+            counter!("trendlake_puts_total").increment(totals.puts);
+            counter!("trendlake_restated_points_total").increment(totals.restated);
+            counter!("trendlake_puts_skipped_total").increment(totals.unchanged);
+            for outcome in ["committed", "unchanged", "superseded", "failed", "open"] {
+                let count = report.units.iter().filter(|u| name_of(&u.outcome) == outcome).count();
+                counter!("trendlake_units_total", "outcome" => outcome).increment(count as u64);
+            }
+            for unit in &report.units {
+                if let Outcome::Failed(failure) = &unit.outcome {
+                    let class = failure.class.clone();
+                    counter!("trendlake_unit_failures_total", "class" => class).increment(1);
+                }
+            }
+            let took = (report.ended_at - report.started_at).as_seconds_f64();
+            gauge!("trendlake_last_run_duration_seconds").set(took.max(0.0));
+            end_of_run(report.exit_code, report.ended_at);
+        });
+    }
+
+    /// How the lake stands.
+    pub(super) fn covered(&self, coverage: &[StreamCoverage]) {
+        self.with(|| {
+            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            for StreamCoverage { stream, units } in coverage {
+                for condition in Condition::ALL {
+                    let count = units.iter().filter(|(_, c)| *c == condition).count();
+                    let labels = [("stream", stream.name.clone()), ("condition", condition.as_str().into())];
+                    #[expect(clippy::cast_precision_loss, reason = "months of one stream")]
+                    gauge!("trendlake_units", &labels).set(count as f64);
+                }
+                let oldest =
+                    units.iter().filter(|(_, c)| *c == Condition::Missing).map(|(u, _)| u.month).min();
+                let gauge = || {
+                    let name = stream.name.clone();
+                    gauge!("trendlake_stream_oldest_missing_month_timestamp_seconds", "stream" => name)
+                };
+                match oldest {
+                    Some(month) => {
+                        missing.insert(stream.name.clone());
+                        gauge().set(seconds(month.first_day().and_time(NaiveTime::MIN).and_utc()));
+                    }
+                    // A gauge cannot be taken back: nothing is missing is said by not a number.
+                    None if missing.contains(&stream.name) => gauge().set(f64::NAN),
+                    None => {}
+                }
+            }
+        });
+    }
+
+    /// Every day of the stream that had ended at `at` is in the lake.
+    pub(super) fn fresh(&self, stream: &Stream, at: DateTime<Utc>) {
+        let today = local_now(at, stream.zone).date().and_time(NaiveTime::MIN);
+        let Some(midnight) = stream.zone.from_local_datetime(&today).earliest() else { return };
+        let name = stream.name.clone();
+        self.with(|| {
+            gauge!("trendlake_stream_fresh_until_timestamp_seconds", "stream" => name)
+                .set(seconds(midnight.to_utc()));
+        });
+    }
+}
+
+fn end_of_run(exit_code: u8, at: DateTime<Utc>) {
+    counter!("trendlake_runs_total", "exit_code" => exit_code.to_string()).increment(1);
+    gauge!("trendlake_last_run_exit_code").set(f64::from(exit_code));
+    gauge!("trendlake_last_run_end_timestamp_seconds").set(seconds(at));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact for millions of years")]
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp() as f64
+}
+
+const fn name_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Committed { .. } => "committed",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Superseded => "superseded",
+        Outcome::Failed(_) => "failed",
+        Outcome::Open => "open",
+    }
+}
+
+fn describe() {
+    let counters = [
+        ("trendlake_requests_total", "requests to the API by status, `none` where no answer came"),
+        ("trendlake_retries_total", "requests that were a repetition"),
+        ("trendlake_rate_wait_milliseconds_total", "time waited for rate limits, over all streams"),
+        ("trendlake_units_total", "units (stream, grain, month) by what came of them"),
+        ("trendlake_unit_failures_total", "failed units by class"),
+        ("trendlake_rows_written_total", "rows in objects written"),
+        ("trendlake_bytes_written_total", "bytes of objects written"),
+        ("trendlake_puts_total", "objects written"),
+        ("trendlake_puts_skipped_total", "units whose answer was what the lake held"),
+        ("trendlake_restated_points_total", "figures that were in the lake and have changed"),
+        ("trendlake_ticks_skipped_total", "ticks during a run or while the machine slept"),
+        ("trendlake_runs_total", "runs by exit code"),
+        ("trendlake_config_reloads_total", "new configurations, accepted or refused"),
+    ];
+    for (name, text) in counters {
+        describe_counter!(name, text);
+    }
+    let gauges = [
+        (
+            "trendlake_stream_fresh_until_timestamp_seconds",
+            "end of the newest day that is wholly in the lake",
+        ),
+        ("trendlake_stream_oldest_missing_month_timestamp_seconds", "first day of the oldest missing month"),
+        ("trendlake_units", "units by stream and how they stand"),
+        ("trendlake_last_run_duration_seconds", "how long the last run took"),
+        ("trendlake_last_run_exit_code", "the last run's exit code"),
+        ("trendlake_last_run_end_timestamp_seconds", "when the last run ended"),
+        ("trendlake_lease_held", "whether this daemon holds the lake's lease"),
+        ("trendlake_build_info", "the version"),
+    ];
+    for (name, text) in gauges {
+        describe_gauge!(name, text);
+    }
+}
