@@ -134,7 +134,7 @@ fn a_new_configuration_is_taken_up_and_a_bad_one_refused() {
 
 #[test]
 fn a_run_under_way_is_stopped_in_order() {
-    let slow = trendlake::simulator::Settings { latency: Duration::from_secs(600), ..settled() };
+    let slow = trendlake::simulator::Settings { latency: Duration::from_mins(10), ..settled() };
     let sandbox = Sandbox::new(1, &months_ago(1), slow);
     sandbox.configure(1, &months_ago(1), SERVE);
     let daemon = Daemon::start(&sandbox);
