@@ -24,7 +24,7 @@
 //! 3. [`config`]: from a person's text to checked settings, every problem at once
 //! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
 //! 5. [`kore`], [`table`], [`lake`]: the source, the columns, the store
-//! 6. [`export`]: carries out a plan
+//! 6. [`export`]: carries out a plan; [`notify`]: tells the world outside what came of it
 //! 7. [`serve`]: carries out plans on a schedule, and shows how it goes
 //! 8. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
 //! 9. [`cli`]: the command line
@@ -51,6 +51,7 @@ pub mod export;
 pub mod kore;
 pub mod lake;
 pub mod model;
+pub mod notify;
 pub mod plan;
 pub mod report;
 pub mod secret;

@@ -13,6 +13,7 @@ use crate::config::Stream;
 use crate::export::{self, Context, Overview, Spent, Warnings};
 use crate::kore::{Traffic, http_client};
 use crate::lake::Lake;
+use crate::notify;
 use crate::plan::{Scope, State};
 use crate::report::{Outcome, Report, UnitReport};
 
@@ -87,7 +88,9 @@ pub(super) async fn reconcile(
             progress.begin(units.filter(|u| u.state != State::Final).count() as u64);
         };
         let ran = export::run(&context, streams, scope, begin, || stop.code()).await;
-        ran.map_err(|error| stop.early(error))
+        let report = ran.map_err(|error| stop.early(error))?;
+        notify::tell(&setup.settings.notify, context.http.as_ref(), &report).await;
+        Ok(report)
     };
     let result = stop.guard(work).await;
     progress.end();

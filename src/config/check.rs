@@ -19,6 +19,7 @@ use super::settings::{
 };
 use super::{Problem, Sources};
 
+mod notify;
 mod serve;
 mod stream;
 
@@ -53,9 +54,18 @@ pub(super) fn check(
         ),
     };
     let serve = checker.serve(&raw.serve);
+    let notify = checker.notify(&raw.notify);
     let streams = checker.streams(raw, sources.base_url.as_deref(), &plain_hosts);
     deduplicate(checker.problems);
-    Some(Settings { lake: lake?, streams: streams?, http: http?, retry: retry?, concurrency, serve: serve? })
+    Some(Settings {
+        lake: lake?,
+        streams: streams?,
+        http: http?,
+        retry: retry?,
+        concurrency,
+        serve: serve?,
+        notify,
+    })
 }
 
 /// A problem of `[defaults]` is found once per stream that relies on it, and told once.

@@ -90,6 +90,8 @@ pub(super) struct Raw {
     pub concurrency: Concurrency,
     /// When `trendlake serve` runs, and where it listens.
     pub serve: Serve,
+    /// Who is told when a run has ended.
+    pub notify: Notify,
 }
 
 /// Where the data goes.
@@ -255,4 +257,19 @@ pub(super) struct Serve {
     pub jitter: Field<String>,
     /// The address and port for health, metrics and pages, such as `127.0.0.1:8080`.
     pub listen: Field<String>,
+}
+
+/// Who is told when a run has ended. The addresses are secrets, so they are given by reference.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Notify {
+    /// A file that holds the URL that gets a summary of every run, as JSON.
+    pub webhook_url_file: Field<String>,
+    /// An environment variable that holds that URL.
+    pub webhook_url_env: Field<String>,
+    /// A file that holds the URL that is asked after each good run: a dead-man's switch.
+    pub ping_url_file: Field<String>,
+    /// An environment variable that holds that URL.
+    pub ping_url_env: Field<String>,
 }

@@ -28,6 +28,17 @@ pub struct Settings {
     pub concurrency: Concurrency,
     /// When the daemon runs, and where it listens.
     pub serve: ServeSettings,
+    /// Who is told when a run has ended.
+    pub notify: NotifySettings,
+}
+
+/// Who is told when a run has ended.
+#[derive(Clone, Debug, Default)]
+pub struct NotifySettings {
+    /// The URL that gets a summary of every run.
+    pub webhook: Option<SecretRef>,
+    /// The URL that is asked after each good run.
+    pub ping: Option<SecretRef>,
 }
 
 /// How the daemon goes about it.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{Instrument, error, warn};
 
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
@@ -113,7 +113,8 @@ pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> 
         async move {
             let (name, due) = (stream.clone(), units.clone());
             // A task of its own, so that a panic stays within the stream.
-            match tokio::spawn(stream::export_stream(context.clone(), stream, units)).await {
+            let work = stream::export_stream(context.clone(), stream, units).in_current_span();
+            match tokio::spawn(work).await {
                 Ok(reports) => reports,
                 Err(_) => panicked(&context, &name, &due),
             }

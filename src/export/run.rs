@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
 use super::inventory::{self, Overview, overview};
@@ -43,7 +43,21 @@ pub async fn run(
 ) -> Result<Report, inventory::Error> {
     let started_at = context.clock.now();
     let run_id = context.chance.id_at(started_at);
-    info!(%run_id, "run begins");
+    // Every line of the log says which run it is of.
+    let span = tracing::error_span!("run", id = %run_id);
+    let run = run_as((run_id, started_at), context, streams, scope, begin, stopped);
+    run.instrument(span).await
+}
+
+async fn run_as(
+    (run_id, started_at): (Uuid, DateTime<Utc>),
+    context: &Context,
+    streams: &[Stream],
+    scope: &Scope,
+    begin: impl FnOnce(&Overview),
+    stopped: impl Fn() -> Option<u8>,
+) -> Result<Report, inventory::Error> {
+    info!("run begins");
     let overview = tokio::select! {
         () = context.stop.cancelled() => return Err(inventory::Error::Stopped),
         overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
@@ -84,7 +98,7 @@ pub async fn run(
     } else {
         leave_behind(context, &overview, &past, &report, scope).await;
     }
-    info!(%run_id, exit_code = report.exit_code, "run ends");
+    info!(exit_code = report.exit_code, "run ends");
     Ok(report)
 }
 

@@ -16,6 +16,7 @@ use crate::config::{Settings, Stream};
 use crate::export::{self, Context, Observer, Spent, StreamCoverage, Warnings};
 use crate::kore::{Traffic, http_client};
 use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
+use crate::notify;
 use crate::plan::Scope;
 use crate::report::{Outcome, Report, UnitReport, exit};
 
@@ -236,6 +237,7 @@ impl Worker {
         let stopped = || stop.is_cancelled().then_some(exit::TERMINATED);
         let report = export::run(&context, &streams, &Scope::default(), |_| {}, stopped).await?;
         self.shown.meter.run_ended(&report, &traffic);
+        notify::tell(&settings.notify, context.http.as_ref(), &report).await;
         self.show(settings, lake, Some(report)).await
     }
 

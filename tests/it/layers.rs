@@ -14,8 +14,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kore", &["chance", "clock", "config", "model", "secret"]),
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
+    ("notify", &["config", "kore", "report", "secret"]),
     ("simulator", &["clock", "model", "secret"]),
-    ("serve", &["chance", "clock", "config", "export", "kore", "lake", "model", "plan", "report", "table"]),
+    (
+        "serve",
+        &[
+            "chance", "clock", "config", "export", "kore", "lake", "model", "notify", "plan", "report",
+            "table",
+        ],
+    ),
     ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "table"]),
     (
         "cli",
@@ -27,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "kore",
             "lake",
             "model",
+            "notify",
             "plan",
             "report",
             "secret",

@@ -18,6 +18,7 @@ mod inside;
 mod layers;
 mod mend;
 mod moto;
+mod notify;
 mod panic;
 mod process;
 mod promises;
