@@ -20,8 +20,11 @@ use crate::report::{Outcome, Report, UnitReport, exit_code};
 const RUNS: &str = "runs";
 /// The longest of the vendor's windows.
 const LONGEST_WINDOW: TimeDelta = TimeDelta::hours(1);
-/// How many reports are looked at for what was asked lately.
-const LOOK_BACK: usize = 50;
+/// How many reports are looked at for what was asked lately: more than the shards of one job leave.
+const LOOK_BACK: usize = 2000;
+/// How many of them may say nothing of that time before the older ones are left unread. They are in the order of
+/// the runs' beginnings, so one that went on for long while others came and went lies behind those.
+const STRAGGLERS: usize = 16;
 /// For how long a run that is being stopped tries to leave its report.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For how long run reports are kept.
@@ -106,10 +109,15 @@ async fn run_as(
 /// report; the server's own refusals then tell.
 async fn spent_before(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<Spent, lake::Error> {
     let mut before: BTreeMap<String, PastRequests> = BTreeMap::new();
+    let mut too_old = 0;
     for name in past.iter().rev().take(LOOK_BACK) {
         let Some(report) = read_report(lake, name).await? else { continue };
         if report.ended_at + LONGEST_WINDOW < now {
-            break;
+            too_old += 1;
+            if too_old == STRAGGLERS {
+                break;
+            }
+            continue;
         }
         for (stream, requests) in report.requests {
             before.entry(stream).or_default().push((report.ended_at, requests));
@@ -193,4 +201,43 @@ pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
     let names = lake.list_internal(RUNS).await?;
     let Some(name) = names.iter().rfind(|name| started_at(name).is_some()) else { return Ok(None) };
     read_report(lake, name).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Chance;
+    use crate::report::Totals;
+
+    /// One process works on its streams for two hours while another one begins later and ends soon.
+    #[tokio::test]
+    async fn what_a_long_run_has_asked_counts_though_later_ones_have_long_ended() {
+        let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+        let lake = Lake::on(store, "lake".into());
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let chance = Chance::seeded(1);
+        let leave = async |stream: &str, started: i64, ended: i64| {
+            let started_at = now - TimeDelta::minutes(started);
+            let report = Report {
+                run_id: chance.id_at(started_at),
+                version: "0".into(),
+                started_at,
+                ended_at: now - TimeDelta::minutes(ended),
+                exit_code: 0,
+                totals: Totals::default(),
+                requests: BTreeMap::from([(stream.to_owned(), 7)]),
+                warnings: vec![],
+                units: vec![],
+            };
+            let bytes = serde_json::to_vec(&report).unwrap();
+            lake.put_internal(&format!("{RUNS}/{}.json", report.run_id), bytes.into()).await.unwrap();
+        };
+        leave("st-long", 180, 10).await;
+        leave("st-short", 170, 160).await;
+        leave("st-new", 5, 1).await;
+        let past = lake.list_internal(RUNS).await.unwrap();
+        let spent = spent_before(&lake, &past, now).await.unwrap();
+        assert_eq!(spent.before.keys().collect::<Vec<_>>(), ["st-long", "st-new"]);
+        assert_eq!(spent.before["st-long"], [(now - TimeDelta::minutes(10), 7)]);
+    }
 }
