@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Sources;
+use crate::model::Shard;
 use crate::simulator::FaultRule;
 
 /// Exports the user-engagement trends of Kore.ai apps to partitioned Parquet, and keeps them right.
@@ -126,16 +127,29 @@ pub(super) struct Selection {
     pub streams: Vec<String>,
 }
 
+/// The streams of one process among several.
+#[derive(Debug, clap::Args)]
+pub(super) struct Share {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Of these streams, only the share of process I, from 0, of N that run side by side.
+    ///
+    /// Each stream falls to exactly one of them. A folder has room for one process at a time, so this is
+    /// for a lake on an object store.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
-    pub selection: Selection,
+    pub share: Share,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Plan {
     #[command(flatten)]
-    pub selection: Selection,
+    pub share: Share,
     /// Plan a backfill from this month on.
     #[arg(long, value_name = "YYYY-MM")]
     pub from: Option<String>,
@@ -150,7 +164,7 @@ pub(super) struct Plan {
 #[derive(Debug, clap::Args)]
 pub(super) struct Backfill {
     #[command(flatten)]
-    pub selection: Selection,
+    pub share: Share,
     /// The first month, as `YYYY-MM`; a date stands for its month.
     #[arg(long, value_name = "YYYY-MM")]
     pub from: String,

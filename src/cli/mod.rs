@@ -31,11 +31,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use clap::Parser;
+use tracing::info;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
-use args::{Args, Command, Common};
+use args::{Args, Command, Common, Share};
 use failure::Failure;
 use printer::Printer;
 
@@ -144,6 +145,16 @@ impl Setup {
         let is_wanted =
             |s: &&Stream| wanted.is_empty() || wanted.iter().any(|w| s.name == *w || s.id.as_str() == w);
         Ok(streams.iter().filter(is_wanted).cloned().collect())
+    }
+
+    /// The streams of a share; none where there are fewer streams than processes and it comes out so.
+    fn share(&self, share: &Share) -> Result<Vec<Stream>, Failure> {
+        let mut streams = self.streams(&share.selection.streams)?;
+        if let Some(shard) = share.shard {
+            streams.retain(|stream| shard.holds(&stream.id));
+            info!(%shard, streams = streams.len(), "a share of the streams");
+        }
+        Ok(streams)
     }
 }
 

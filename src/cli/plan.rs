@@ -47,7 +47,7 @@ struct UnitPlan {
 pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> Result<u8, Failure> {
     let scope = backfill_range::scope(command.from.as_deref(), command.to.as_deref(), command.force)?;
     let setup = Setup::load(common)?;
-    let streams = setup.streams(&command.selection.streams)?;
+    let streams = setup.share(&command.share)?;
     let lake = Lake::open(&setup.settings.lake)?;
     let overview = export::overview(&lake, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let plans: Vec<_> = overview.streams.iter().map(stream_plan).collect();

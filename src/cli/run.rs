@@ -19,14 +19,14 @@ use crate::report::{Outcome, Report, UnitReport};
 
 pub(super) async fn run(common: &Common, command: &Run, printer: &Printer) -> Result<u8, Failure> {
     let setup = Setup::load(common)?;
-    let streams = setup.streams(&command.selection.streams)?;
+    let streams = setup.share(&command.share)?;
     reconcile_and_print(common, &setup, &streams, &Scope::default(), printer).await
 }
 
 pub(super) async fn backfill(common: &Common, command: &Backfill, printer: &Printer) -> Result<u8, Failure> {
     let scope = backfill_range::scope(Some(&command.from), command.to.as_deref(), command.force)?;
     let setup = Setup::load(common)?;
-    let streams = setup.streams(&command.selection.streams)?;
+    let streams = setup.share(&command.share)?;
     reconcile_and_print(common, &setup, &streams, &scope, printer).await
 }
 
@@ -38,7 +38,9 @@ async fn reconcile_and_print(
     printer: &Printer,
 ) -> Result<u8, Failure> {
     let report = reconcile(setup, streams, scope, progress::is_shown(common)).await?;
+    // A share may hold no stream at all, which is nobody's mistake.
     if !scope.is_everything()
+        && !streams.is_empty()
         && report.units.is_empty()
         && !backfill_range::has_begun(scope, streams, setup.clock.now())
     {

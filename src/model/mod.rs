@@ -6,6 +6,7 @@
 mod calendar;
 mod partition;
 mod schedule;
+mod shard;
 mod slice;
 mod stream;
 mod trend;
@@ -13,6 +14,7 @@ mod trend;
 pub use calendar::{Month, ParseMonthError, Window, hour_start, local_now, settled_at, windows};
 pub use partition::{Dataset, Grain, Partition, Unit};
 pub use schedule::{InvalidCron, Schedule};
+pub use shard::{InvalidShard, Shard};
 pub use slice::{Channel, ConversationStatus, ConversationType, InvalidChannel, Slice};
 pub use stream::{InvalidStreamId, StreamId};
 pub use trend::{Averages, Counts, DayPoint, HourPoint, Points, Question, Summary, Trend};

@@ -26,6 +26,7 @@ mod s3;
 mod s3_wire;
 mod secrets;
 mod serve;
+mod shards;
 mod spine;
 mod store_faults;
 mod stores;
