@@ -19,6 +19,7 @@ mod layers;
 mod mend;
 mod moto;
 mod notify;
+mod operating;
 mod panic;
 mod process;
 mod promises;
