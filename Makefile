@@ -5,11 +5,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests doc planted crash simulate fuzz deny
+.PHONY: test setup fmt lint scripts check-tests deploy doc planted crash simulate fuzz deny
 
 PYTHON := target/venv/bin/python
 
-test: setup fmt lint scripts check-tests doc planted $(if $(shell command -v cargo-deny),deny)
+test: setup fmt lint scripts check-tests deploy doc planted $(if $(shell command -v cargo-deny),deny)
 
 # A C compiler, strace, and target/venv with what the tests need of Python.
 setup:
@@ -30,6 +30,12 @@ scripts: setup
 # INSTA_UPDATE: a snapshot that differs fails, and no file appears beside it.
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
+
+# Manifests, chart, image, units, alerts and dashboard, against the program and its metrics. `-B` leaves no
+# __pycache__ behind.
+deploy: setup
+	cargo build --locked
+	$(PYTHON) -B tests/deploy/check.py
 
 # Mistakes planted into a copy of the sources, one at a time: the suite must catch each.
 planted: setup

@@ -1,0 +1,36 @@
+"""Checks all that lies in deploy/, without a network: see the modules beside this file.
+
+What needs a program that is not there (promtool, systemd-analyze, kubectl) is left out with a notice; where the
+variable CI is set, that is a failure.
+
+Usage: check.py [NAME...]
+"""
+
+import sys
+import time
+
+import kubernetes
+import machines
+import monitoring
+from common import PROGRAM
+
+
+def main():
+    if not PROGRAM.exists():
+        sys.exit("deploy: the program is missing: cargo build")
+    problems = []
+    for module in (kubernetes, monitoring, machines):
+        for check in module.CHECKS:
+            if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
+                continue
+            began = time.monotonic()
+            found = list(check())
+            problems += found
+            verdict = "WRONG" if found else "ok"
+            print(f"{verdict:<6} {time.monotonic() - began:4.1f} s  {check.__name__.replace('_', ' ')}", flush=True)
+    if problems:
+        sys.exit("\n".join(problems))
+
+
+if __name__ == "__main__":
+    main()
