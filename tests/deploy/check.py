@@ -24,7 +24,10 @@ def main():
             if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
                 continue
             began = time.monotonic()
-            found = list(check())
+            try:
+                found = list(check())
+            except Exception as error:  # One that cannot be carried out must not hide the others.
+                found = [f"{check.__name__}: {type(error).__name__}: {error}"]
             problems += found
             verdict = "WRONG" if found else "ok"
             print(f"{verdict:<6} {time.monotonic() - began:4.1f} s  {check.__name__.replace('_', ' ')}", flush=True)

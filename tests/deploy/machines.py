@@ -6,7 +6,18 @@ import shlex
 import sys
 import tempfile
 
-from common import DEPLOY, PROGRAM, bad_arguments, bad_configuration, documents, hopeless_codes, run, shown, tool
+from common import (
+    DEPLOY,
+    PROGRAM,
+    ROOT,
+    bad_arguments,
+    bad_configuration,
+    documents,
+    hopeless_codes,
+    run,
+    shown,
+    tool,
+)
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 COMPOSE = DEPLOY / "compose.yaml"
@@ -24,12 +35,18 @@ def the_image_holds_one_program():
             yield f"{shown(DOCKERFILE)}: the image has no `{line}`"
     if "ca-certificates.crt" not in DOCKERFILE.read_text():
         yield f"{shown(DOCKERFILE)}: without certificates, no client can be built"
-    # What is copied in is not kept out.
+    # What is copied in is not kept out, and all that the sources include is copied in.
     kept = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    for source in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE.read_text(), re.M):
-        for name in source.split():
-            if f"!{name}" not in kept:
-                yield f"{shown(DOCKERFILE)}: `{name}` is copied, and ignored by Dockerfile.dockerignore"
+    copied = " ".join(re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE.read_text(), re.M)).split()
+    for name in copied:
+        if f"!{name}" not in kept:
+            yield f"{shown(DOCKERFILE)}: `{name}` is copied, and ignored by Dockerfile.dockerignore"
+    for path in sorted((ROOT / "src").rglob("*.rs")):
+        for name in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', path.read_text()):
+            top = shown((path.parent / name).resolve()).parts[0]
+            # Sources include files of tests/ in their own tests alone.
+            if top not in [*copied, "tests"]:
+                yield f"{shown(path)} includes `{name}`, which is not copied into the image's build"
 
 
 def compose_is_sound():
