@@ -98,7 +98,9 @@ mod tests {
         let streams = streams(1000);
         for count in [1, 2, 3, 7, 10] {
             let mut held = vec![0; count as usize];
-            streams.iter().for_each(|stream| held[holder(stream, count) as usize] += 1);
+            for stream in &streams {
+                held[holder(stream, count) as usize] += 1;
+            }
             assert_eq!(held.iter().sum::<u32>(), 1000);
             // Four standard deviations.
             let share = 1000.0 / f64::from(count);
