@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -16,6 +16,7 @@ use crate::config::{Settings, Stream};
 use crate::export::{self, Context, Observer, Spent, StreamCoverage, Warnings};
 use crate::kore::{Traffic, http_client};
 use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
+use crate::model::{Month, local_now};
 use crate::notify;
 use crate::plan::Scope;
 use crate::report::{Outcome, Report, UnitReport, exit};
@@ -267,11 +268,16 @@ impl Worker {
     }
 }
 
-/// Whether a run has brought the newest month of a stream, in every grain.
+/// Whether a run has brought every day of a stream that had ended when it began: it has asked for the month of that
+/// day, and neither there nor in the day before's is anything open. A backfill of other months says nothing.
 fn is_fresh(report: &Report, stream: &Stream) -> bool {
+    let today = local_now(report.started_at, stream.zone).date();
+    let [today, yesterday] = [today, today - TimeDelta::days(1)].map(|day| Month::of(day).to_string());
     let units = || report.units.iter().filter(|u| u.stream == stream.id.as_str());
-    let Some(newest) = units().map(|u| &u.month).max() else { return false };
-    units().filter(|u| u.month == *newest).all(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+    units().any(|u| u.month == today)
+        && units()
+            .filter(|u| [&today, &yesterday].contains(&&u.month))
+            .all(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
 }
 
 /// A contender that no other daemon is.
@@ -279,4 +285,53 @@ fn is_fresh(report: &Report, stream: &Stream) -> bool {
 pub fn contender(chance: &Chance) -> Contender {
     let id: Uuid = chance.id();
     Contender::new(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::Totals;
+
+    #[test]
+    fn what_makes_a_stream_fresh() {
+        let stream = Stream::example();
+        let fresh = |now: &str, units: &[(&str, Outcome)]| {
+            let unit = |(month, outcome): &(&str, Outcome)| UnitReport {
+                stream: stream.id.to_string(),
+                stream_name: stream.name.clone(),
+                grain: "daily".into(),
+                month: (*month).into(),
+                reason: "provisional".into(),
+                outcome: outcome.clone(),
+                missing: 0,
+                restated: 0,
+            };
+            let now = now.parse().unwrap();
+            let report = Report {
+                run_id: Uuid::nil(),
+                version: "0".into(),
+                started_at: now,
+                ended_at: now,
+                exit_code: 0,
+                totals: Totals::default(),
+                requests: BTreeMap::new(),
+                warnings: vec![],
+                units: units.iter().map(unit).collect(),
+            };
+            is_fresh(&report, &stream)
+        };
+        let (done, open) = (Outcome::Unchanged, Outcome::Open);
+        let middle = "2026-03-15T12:00:00Z";
+        assert!(fresh(middle, &[("2026-03", done.clone())]));
+        assert!(fresh(middle, &[("2026-03", done.clone()), ("2026-02", open.clone())]));
+        assert!(!fresh(middle, &[("2026-03", open.clone())]));
+        assert!(!fresh(middle, &[]));
+        // A backfill that ended well, and says nothing of today.
+        assert!(!fresh(middle, &[("2025-12", done.clone())]));
+        // The last day of February has ended, and is not there.
+        assert!(!fresh("2026-03-01T00:30:00Z", &[("2026-03", done.clone()), ("2026-02", open)]));
+        assert!(fresh("2026-03-01T00:30:00Z", &[("2026-03", done.clone()), ("2026-02", done)]));
+    }
 }
