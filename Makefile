@@ -31,10 +31,10 @@ scripts: setup
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
 
-# Manifests, chart, image, units, alerts and dashboard, against the program and its metrics. `-B` leaves no
-# __pycache__ behind.
+# Manifests, chart, image, units, alerts and dashboard, against the program, which is built as for the tests, and its
+# metrics. `-B` leaves no __pycache__ behind.
 deploy: setup
-	cargo build --locked
+	cargo test --locked --no-run --test it
 	$(PYTHON) -B tests/deploy/check.py
 
 # Mistakes planted into a copy of the sources, one at a time: the suite must catch each.

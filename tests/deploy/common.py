@@ -14,6 +14,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROGRAM = ROOT / "target" / "debug" / "trendlake"
+# Programs that were missing.
+LEFT_OUT = set()
 
 
 class Strict(yaml.SafeLoader):
@@ -52,6 +54,7 @@ def tool(name):
         if os.environ.get("CI"):
             raise SystemExit(f"deploy: {missing}")
         print(f"\n*** {missing} ***\n", flush=True)
+        LEFT_OUT.add(name)
     return found
 
 
