@@ -24,7 +24,7 @@ use tracing::{Instrument, error, warn};
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
 pub use parked::{Accepted, Parked, accept, rejected_key};
-pub use run::{last_report, run};
+pub use run::{last_report, report_of, run, run_ids};
 pub use unit::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};
 

@@ -203,6 +203,24 @@ pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
     read_report(lake, name).await
 }
 
+/// The ids of the runs whose reports are in the lake, the oldest first.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn run_ids(lake: &Lake) -> Result<Vec<Uuid>, lake::Error> {
+    let names = lake.list_internal(RUNS).await?;
+    let id = |name: &String| name.strip_suffix(".json")?.parse::<Uuid>().ok();
+    Ok(names.iter().filter_map(id).filter(|id| id.get_timestamp().is_some()).collect())
+}
+
+/// The report of a run, if it is there and can be read.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn report_of(lake: &Lake, run_id: Uuid) -> Result<Option<Report>, lake::Error> {
+    read_report(lake, &format!("{run_id}.json")).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,6 +71,11 @@ impl Schedule {
         ticks.take_while(|tick| *tick <= to).count() as u64
     }
 
+    /// The expressions, as they were given.
+    pub fn expressions(&self) -> impl Iterator<Item = &str> {
+        self.crons.iter().map(|(cron, _)| cron.as_str())
+    }
+
     /// The zone of the wall clock.
     #[must_use]
     pub const fn zone(&self) -> Tz {
