@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Exit codes of the program, after sysexits where they fit.
@@ -37,7 +38,7 @@ pub mod exit {
 }
 
 /// Who has to act on a failure, and so which exit code it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The API may be better later.
@@ -72,7 +73,7 @@ impl Severity {
 }
 
 /// Why a unit failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// The kind, of a closed set.
     pub class: String,
@@ -86,7 +87,7 @@ pub struct Failure {
 }
 
 /// What became of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// At least one object was written.
@@ -109,7 +110,7 @@ pub enum Outcome {
 }
 
 /// One unit of the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnitReport {
     /// The stream's id.
     pub stream: String,
@@ -133,7 +134,7 @@ pub struct UnitReport {
 }
 
 /// Sums over a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Totals {
     /// Units planned.
     pub planned: u64,
@@ -164,7 +165,7 @@ pub struct Totals {
 }
 
 /// The report of a run, as it is kept in the lake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The run's id: a `UUIDv7`, so that ids sort by time.
     pub run_id: Uuid,

@@ -18,7 +18,7 @@ use super::{Setup, text};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::report::exit;
-use crate::serve::{self, Pace, Shown, Timetable, WallAlarm, Worker};
+use crate::serve::{self, Pace, Shown, Site, Timetable, WallAlarm, Worker};
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(super) async fn serve(common: &Common, printer: &Printer) -> Result<u8, Fail
     let (new_timetable, timetables) = watch::channel(timetable(&settings));
     let (new_settings, current) = watch::channel(settings);
     let worker = Worker {
-        settings: current,
+        settings: current.clone(),
         clock: clock.clone(),
         chance: chance.clone(),
         stop: stop.token.clone(),
@@ -51,7 +51,8 @@ pub(super) async fn serve(common: &Common, printer: &Printer) -> Result<u8, Fail
         new_settings.send_replace(Arc::new(settings));
     };
     let pages = async {
-        let served = serve::serve(listener, shown.clone(), stop.token.clone()).await;
+        let site = Site::new(shown.clone(), current, clock.clone());
+        let served = serve::serve(listener, Arc::new(site), stop.token.clone()).await;
         served.map_err(|e| broken("pages cannot be served", e))?;
         // They end when the daemon is stopped; the round under way may take a little longer.
         std::future::pending::<Result<Infallible, Failure>>().await

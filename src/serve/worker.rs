@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::daemon::Round;
 use super::meter::Meter;
+use super::recent::{self, AllRecent, RunSummary};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
@@ -48,6 +49,12 @@ pub struct State {
     pub last: Option<Arc<Report>>,
     /// How the lake stood after it.
     pub coverage: Arc<Vec<StreamCoverage>>,
+    /// The newest days of every stream.
+    pub(super) recent: Arc<AllRecent>,
+    /// The newest runs in short, the newest first.
+    pub(super) runs: Arc<Vec<RunSummary>>,
+    /// When the round under way began.
+    pub under_way: Option<DateTime<Utc>>,
     /// Why the last round came to no report.
     pub failure: Option<String>,
     /// Why a new configuration was refused.
@@ -123,6 +130,11 @@ impl Worker {
     /// another daemon has done this round already, nothing is left to do.
     pub async fn round(&self, contender: &mut Contender, round: Round) {
         let settings = self.settings.borrow().clone();
+        let now = self.clock.now();
+        self.shown.change(|state| state.under_way = Some(now));
+        if let Round::Start(_) = round {
+            self.show_before(&settings).await;
+        }
         if let Err(failure) = self.try_round(contender, &settings, round).await {
             if failure.exit_code() == exit::LOCKED {
                 info!("{failure}; this tick is left to it");
@@ -132,7 +144,25 @@ impl Worker {
             self.shown.meter.run_failed(failure.exit_code(), self.clock.now());
             self.shown.change(|state| state.failure = Some(failure.to_string()));
         }
-        self.shown.change(|state| state.ready = true);
+        self.shown.change(|state| {
+            state.ready = true;
+            state.under_way = None;
+        });
+    }
+
+    /// What the lake holds already, for whoever looks before the first round has ended: it may take hours.
+    /// If the lake cannot be read, the round itself will tell.
+    async fn show_before(&self, settings: &Settings) {
+        let show = async {
+            let lake = Lake::open(&settings.lake)?;
+            self.show(settings, &lake, None).await
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            shown = show => if let Err(error) = shown {
+                debug!("the lake cannot be shown yet: {error}");
+            }
+        }
     }
 
     async fn try_round(
@@ -251,6 +281,8 @@ impl Worker {
         let now = self.clock.now();
         let overview = export::overview(lake, settings, &settings.streams, &Scope::default(), now).await?;
         let coverage = export::coverage(&overview, report.as_ref());
+        let recent = recent::recent(lake, &settings.streams, now).await?;
+        let runs = recent::runs(lake, &self.shown.state().runs).await?;
         self.shown.meter.covered(&coverage);
         if let Some(report) = &report {
             for stream in &settings.streams {
@@ -262,6 +294,8 @@ impl Worker {
         self.shown.change(|state| {
             state.last = report.map(Arc::new);
             state.coverage = Arc::new(coverage);
+            state.recent = Arc::new(recent);
+            state.runs = Arc::new(runs);
             state.failure = None;
         });
         Ok(())

@@ -1,0 +1,230 @@
+//! The runs: what each did, what failed, and what to do about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::{Place, name, page, ticked, trouble, words};
+use crate::model::Month;
+use crate::report::{Failure, Outcome, Report, UnitReport};
+use crate::serve::recent::RunSummary;
+use crate::serve::site::Site;
+
+/// How many streams and grains with one failure, or one outcome, are listed by name.
+const LISTED: usize = 100;
+
+/// The newest runs.
+#[utoipa::path(get, path = "/runs", tag = "pages",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+pub(in crate::serve) async fn all(State(site): State<Arc<Site>>) -> Markup {
+    let state = site.shown.state();
+    let now = site.now();
+    let body = html! {
+        h1 { "Runs" }
+        @if state.runs.is_empty() {
+            p.empty { "There was no run yet." }
+        } @else {
+            p.lead { "The newest " (words::count(state.runs.len() as u64, "run")) " of those whose reports are in the lake, which are kept for 90 days." }
+            div.scroll tabindex="0" role="region" aria-label="Runs" { (table(&state.runs, now)) }
+        }
+    };
+    page(&site, Place::Runs, "Runs", &body)
+}
+
+fn table(runs: &[RunSummary], now: DateTime<Utc>) -> Markup {
+    html! {
+        table.runs.sheet {
+            thead {
+                tr {
+                    th scope="col" { "Ended" }
+                    th scope="col" { "Result" }
+                    th.num scope="col" { "Committed" }
+                    th.num scope="col" { "Unchanged" }
+                    th.num scope="col" { "Failed" }
+                    th.num scope="col" { "Open" }
+                    th.num scope="col" { "Restated" }
+                    th.num scope="col" { "Requests" }
+                    th.num scope="col" { "Took" }
+                }
+            }
+            tbody {
+                @for run in runs {
+                    tr {
+                        th scope="row" { a href={ "/runs/" (run.run_id) } { (words::when(run.ended_at, now)) } }
+                        td { (result(run.exit_code)) (classes(&run.failures)) }
+                        td.num { (words::number(run.totals.committed)) }
+                        td.num { (words::number(run.totals.unchanged)) }
+                        td.num { span.bad-text[run.totals.failed > 0] { (words::number(run.totals.failed)) } }
+                        td.num { (words::number(run.totals.open)) }
+                        td.num { (words::number(run.totals.restated)) }
+                        td.num { (words::number(run.totals.requests)) }
+                        td.num { (words::duration(run.ended_at - run.started_at)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn result(code: u8) -> Markup {
+    html! {
+        span.tag.final[code == 0].failed[code != 0] { (code) }
+        " " (words::ending(code))
+    }
+}
+
+fn classes(failures: &BTreeMap<String, u64>) -> Markup {
+    html! {
+        @for (class, count) in failures {
+            " " span.soft { code { (class) } " × " (words::number(*count)) }
+        }
+    }
+}
+
+/// One run.
+#[utoipa::path(get, path = "/runs/{id}", tag = "pages",
+    params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 404, description = "There is no report of this run", body = String, content_type = "text/html"),
+        (status = 500, description = "The lake cannot be read", body = String, content_type = "text/html"),
+        (status = 503, description = "The lake cannot be read now", body = String, content_type = "text/html")))]
+pub(in crate::serve) async fn one(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
+    match site.report(&id).await {
+        Ok(report) => page(&site, Place::Runs, "Run", &body(&report, site.now())).into_response(),
+        Err(error) => trouble(&site, &error),
+    }
+}
+
+fn body(report: &Report, now: DateTime<Utc>) -> Markup {
+    let totals = &report.totals;
+    let facts = [
+        ("planned", totals.planned),
+        ("committed", totals.committed),
+        ("unchanged", totals.unchanged),
+        ("failed", totals.failed),
+        ("open", totals.open),
+        ("requests", totals.requests),
+        ("retries", totals.retries),
+        ("objects written", totals.puts),
+        ("rows written", totals.rows),
+        ("figures restated", totals.restated),
+        ("points missing", totals.missing),
+    ];
+    html! {
+        p.crumb { a href="/runs" { "Runs" } }
+        h1 { "Run of " (report.started_at.format("%-d %b %Y, %H:%M UTC")) }
+        p.lead {
+            (result(report.exit_code)) " · ended " (words::when(report.ended_at, now))
+            ", after " (words::duration(report.ended_at - report.started_at)) " · version " (report.version)
+            " · " code { (report.run_id) }
+        }
+        dl.facts { @for (what, count) in facts { div { dt { (what) } dd { (words::number(count)) } } } }
+        (failures(&report.units))
+        @if !report.warnings.is_empty() {
+            section {
+                h2 { "Oddities" }
+                ul.plain { @for warning in &report.warnings { li { (ticked(warning)) } } }
+            }
+        }
+        (units("Open", "not finished because the run was stopped", report, |o| matches!(o, Outcome::Open)))
+        (units("Committed", "written", report, |o| matches!(o, Outcome::Committed { .. })))
+        (units("Unchanged", "the lake held the same, or something newer", report, |o| {
+            matches!(o, Outcome::Unchanged | Outcome::Superseded)
+        }))
+    }
+}
+
+/// Failures that are alike, with the units that they met: one cause often meets many.
+fn failures(units: &[UnitReport]) -> Markup {
+    let mut alike: BTreeMap<(&str, &str), (&Failure, Vec<&UnitReport>)> = BTreeMap::new();
+    for unit in units {
+        if let Outcome::Failed(failure) = &unit.outcome {
+            let key = (failure.class.as_str(), failure.message.as_str());
+            alike.entry(key).or_insert_with(|| (failure, Vec::new())).1.push(unit);
+        }
+    }
+    // What a person can do something about comes before what only follows from it.
+    let mut alike: Vec<_> = alike.into_values().collect();
+    alike.sort_by_key(|(failure, units)| (failure.hint.is_none(), std::cmp::Reverse(units.len())));
+    html! {
+        @if !alike.is_empty() {
+            section {
+                h2 { "What failed, and what to do" }
+                @for (failure, units) in &alike {
+                    article.failure {
+                        h3 { span.tag.failed { (failure.class) } " " (words::count(units.len() as u64, "unit")) }
+                        p { (ticked(&failure.message)) }
+                        @if let Some(hint) = &failure.hint { p.hint { "What to do: " (ticked(hint)) "." } }
+                        p.units { (names(units)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn units(title: &str, meaning: &str, report: &Report, is_so: impl Fn(&Outcome) -> bool) -> Markup {
+    let units: Vec<_> = report.units.iter().filter(|u| is_so(&u.outcome)).collect();
+    html! {
+        @if !units.is_empty() {
+            section {
+                h2 { (title) " " span.soft { (words::number(units.len() as u64)) ", " (meaning) } }
+                p.units { (names(&units)) }
+            }
+        }
+    }
+}
+
+/// The units by stream and grain, months that follow one another as a range.
+fn names(units: &[&UnitReport]) -> Markup {
+    let mut groups: BTreeMap<(&str, &str, &str), Vec<&UnitReport>> = BTreeMap::new();
+    for unit in units {
+        let key = (unit.stream_name.as_str(), unit.stream.as_str(), unit.grain.as_str());
+        groups.entry(key).or_default().push(unit);
+    }
+    html! {
+        @for ((stream_name, stream, grain), units) in groups.iter().take(LISTED) {
+            @let restated: u64 = units.iter().map(|u| u.restated).sum();
+            span.unit {
+                a href={ "/streams/" (stream) "#coverage" } { (name(stream_name)) }
+                " " (grain) " " (ranges(units.iter().filter_map(|u| u.month.parse().ok())))
+                @if restated > 0 { span.soft { ", " (words::number(restated)) " restated" } }
+            }
+            " "
+        }
+        @if groups.len() > LISTED { span.soft { "and of " (words::number((groups.len() - LISTED) as u64)) " more" } }
+    }
+}
+
+/// `2026-01 to 2026-03, 2026-05`.
+fn ranges(months: impl Iterator<Item = Month>) -> String {
+    let months: BTreeSet<Month> = months.collect();
+    let mut ranges: Vec<(Month, Month)> = Vec::new();
+    for month in months {
+        match ranges.last_mut() {
+            Some((_, last)) if last.next() == month => *last = month,
+            _ => ranges.push((month, month)),
+        }
+    }
+    let text = |(first, last): &(Month, Month)| {
+        if first == last { first.to_string() } else { format!("{first} to {last}") }
+    };
+    ranges.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_as_ranges() {
+        let of = |months: &[&str]| ranges(months.iter().map(|m| m.parse().unwrap()));
+        assert_eq!(of(&["2026-02", "2025-12", "2026-01", "2026-05"]), "2025-12 to 2026-02, 2026-05");
+        assert_eq!(of(&[]), "");
+    }
+}
