@@ -11,7 +11,7 @@ PYTHON := target/venv/bin/python
 
 test: setup fmt lint scripts check-tests deploy doc planted $(if $(shell command -v cargo-deny),deny)
 
-# A C compiler, strace, and target/venv with what the tests need of Python.
+# A C compiler, strace, a browser, and target/venv with what the tests need of Python.
 setup:
 	.ci/setup
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod browser;
 mod changes;
 mod cli;
 mod clocks;
@@ -20,6 +21,7 @@ mod mend;
 mod moto;
 mod notify;
 mod operating;
+mod pages;
 mod panic;
 mod process;
 mod promises;

@@ -13,12 +13,12 @@ use super::spine::months_ago;
 use super::support::{Sandbox, settled};
 
 /// A schedule that does not come due while a test runs.
-const SERVE: &str = "[serve]\nschedule = [\"0 0 1 1 *\"]\nlisten = \"127.0.0.1:0\"\n";
+pub(crate) const SERVE: &str = "[serve]\nschedule = [\"0 0 1 1 *\"]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A daemon that ends with the test.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Drop for Daemon {
@@ -29,7 +29,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    fn start(sandbox: &Sandbox) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
         Self::by(sandbox.command(&["serve", "--output", "json"]))
     }
 
@@ -42,13 +42,19 @@ impl Daemon {
     }
 
     /// The status and the body of a path.
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let (head, body) = self.ask("GET", path);
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// The status line with the headers, in lower case, and the body.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.to_lowercase(), body.to_owned())
     }
 
     fn signal(&self, name: &str) {
@@ -59,7 +65,7 @@ impl Daemon {
 
     /// Asks again and again until it is so.
     #[track_caller]
-    fn until(&self, path: &str, is_so: impl Fn(u16, &str) -> bool) -> String {
+    pub(crate) fn until(&self, path: &str, is_so: impl Fn(u16, &str) -> bool) -> String {
         let began = Instant::now();
         loop {
             let (status, body) = self.get(path);
@@ -71,7 +77,7 @@ impl Daemon {
         }
     }
 
-    fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.until("/readyz", |status, _| status == 200);
     }
 
