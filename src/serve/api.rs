@@ -212,17 +212,17 @@ pub(super) struct Point {
 #[derive(Serialize, ToSchema)]
 pub(super) struct AveragesPerDay {
     /// Distinct users.
-    unique_users: Option<f64>,
+    unique: Option<f64>,
     /// Users seen for the first time.
-    new_users: Option<f64>,
+    new: Option<f64>,
     /// Users seen before.
-    returning_users: Option<f64>,
+    returning: Option<f64>,
 }
 
 impl From<Averages> for AveragesPerDay {
     fn from(averages: Averages) -> Self {
-        let [unique_users, new_users, returning_users] = averages.as_array();
-        Self { unique_users, new_users, returning_users }
+        let Averages { unique, new, returning } = averages;
+        Self { unique, new, returning }
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn read(
 fn rows(dataset: Dataset, slice: &Slice, batch: &RecordBatch) -> Vec<Row> {
     let column = |name: &str| batch.column_by_name(name);
     let text = |name: &str, wanted: &str| -> Vec<bool> {
-        let texts = column(name).map(|c| c.as_string::<i32>());
+        let texts = column(name).map(AsArray::as_string::<i32>);
         texts.map(|texts| texts.iter().map(|t| t == Some(wanted)).collect()).unwrap_or_default()
     };
     let filters = [

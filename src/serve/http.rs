@@ -86,7 +86,7 @@ fn routes() -> Vec<(&'static str, Route)> {
 )]
 struct Document;
 
-/// The document of the API, in OpenAPI 3.1.
+/// The document of the API, in `OpenAPI` 3.1.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.openapi = OpenApiVersion::Version31;

@@ -28,6 +28,7 @@ struct Browser {
 }
 
 /// Whether browsers are to be left out, which is told so that nobody takes it for a proof.
+#[expect(clippy::print_stderr, reason = "a test that proves nothing has to say so")]
 fn is_left_out() -> bool {
     let left_out = std::env::var_os("TRENDLAKE_NO_BROWSER").is_some_and(|v| v == "1");
     if left_out {

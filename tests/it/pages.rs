@@ -49,7 +49,7 @@ fn last_run(daemon: &Daemon) -> String {
 
 #[test]
 fn an_empty_lake_has_pages_before_the_first_round_has_ended() {
-    let slow = trendlake::simulator::Settings { latency: Duration::from_secs(600), ..settled() };
+    let slow = trendlake::simulator::Settings { latency: Duration::from_mins(10), ..settled() };
     let sandbox = Sandbox::new(1, &months_ago(1), slow);
     sandbox.configure(1, &months_ago(1), SERVE);
     let daemon = Daemon::start(&sandbox);
@@ -283,7 +283,7 @@ fn a_damaged_object_is_named_and_a_lake_that_fails_is_told() {
 
 #[test]
 fn a_thousand_streams_of_three_years_are_one_page() {
-    let slow = trendlake::simulator::Settings { latency: Duration::from_secs(600), ..settled() };
+    let slow = trendlake::simulator::Settings { latency: Duration::from_mins(10), ..settled() };
     let sandbox = Sandbox::new(1, &months_ago(35), slow);
     let mut more = SERVE.to_owned();
     for n in 2..=1000 {

@@ -113,15 +113,42 @@ fn runs(values: &[Option<i64>]) -> Vec<std::ops::Range<usize>> {
     runs
 }
 
+/// The height of a small line, in units of its own.
+const SPARK: i64 = 100;
+
+/// The path of a small line, in steps from day to day, since there are many on one page. If it is to be
+/// filled, it goes back along the ground.
+fn steps(values: &[Option<i64>], top: i64, filled: bool) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 100")]
+    let y = |x: usize| height_of(values[x].unwrap_or_default(), top, 100.0).round() as i64;
+    let mut path = String::with_capacity(values.len() * 4);
+    for run in runs(values) {
+        let _ = if filled {
+            write!(path, "M{} {SPARK}V{}", run.start, y(run.start))
+        } else {
+            write!(path, "M{} {}", run.start, y(run.start))
+        };
+        path.push_str(if run.len() == 1 { "h0" } else { "l" });
+        for x in run.start + 1..run.end {
+            let step = y(x) - y(x - 1);
+            let space = if x == run.start + 1 { "" } else { " " };
+            let _ = write!(path, "{space}1{}{step}", if step < 0 { "" } else { " " });
+        }
+        if filled {
+            let _ = write!(path, "V{SPARK}");
+        }
+    }
+    path
+}
+
 /// The small line of the overview: from zero to the most, the newest day to the right.
 pub(super) fn spark(values: &[Option<i64>], description: &str) -> Markup {
-    const SPARK: f64 = 28.0;
     let top = values.iter().flatten().copied().max().unwrap_or(0).max(1);
     let width = values.len().saturating_sub(1).max(1);
     html! {
-        svg.spark viewBox={ "0 -2 " (width) " 32" } preserveAspectRatio="none" role="img" aria-label=(description) {
-            path.area d=(area(values, top, SPARK)) {}
-            path.line d=(path(values, top, SPARK)) {}
+        svg.spark viewBox={ "0 -5 " (width) " 110" } preserveAspectRatio="none" role="img" aria-label=(description) {
+            path.area d=(steps(values, top, true)) {}
+            path.line d=(steps(values, top, false)) {}
         }
     }
 }

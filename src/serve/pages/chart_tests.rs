@@ -25,6 +25,14 @@ fn a_line_breaks_at_gaps_and_dots_what_stands_alone() {
 }
 
 #[test]
+fn a_small_line_goes_in_steps() {
+    let values = [Some(0), Some(10), Some(5), None, Some(5)];
+    assert_eq!(steps(&values, 10, false), "M0 100l1-100 1 50M4 50h0");
+    assert_eq!(steps(&values, 10, true), "M0 100V100l1-100 1 50V100M4 100V50h0V100");
+    assert_eq!(steps(&[], 1, true), "");
+}
+
+#[test]
 fn nothing_is_not_a_number() {
     // Charts without any day, with one, and with figures as large as they can be.
     for values in [vec![], vec![None], vec![Some(i64::MAX)], vec![Some(0), None]] {

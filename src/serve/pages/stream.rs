@@ -107,7 +107,7 @@ async fn look(site: &Site, id: &str, query: Result<Query<Choice>, QueryRejection
         }
         None => Default::default(),
     };
-    Ok(Sight { slice, range, month, today, daily, hourly, monthly, days, stream })
+    Ok(Sight { stream, slice, range, month, today, daily, hourly, monthly, days })
 }
 
 /// An empty field of a form is no date.
