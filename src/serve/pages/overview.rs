@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Place, chart, name, page, words};
+use super::{Place, chart, name, page, ticked, words};
 use crate::export::{Condition, StreamCoverage};
 use crate::model::local_now;
 use crate::serve::recent::{AllRecent, Recent, RunSummary};
@@ -173,7 +173,7 @@ fn table(lines: &[Line<'_>], now: DateTime<Utc>) -> Markup {
                             span.id { (stream.id) }
                         }
                         td.trend { (trend(line.recent)) }
-                        td { (freshness(line.recent, local_now(now, stream.zone).date())) }
+                        td data-label="complete through" { (freshness(line.recent, local_now(now, stream.zone).date())) }
                         td { (health(&line.tally)) }
                     }
                 }
@@ -248,7 +248,7 @@ pub(super) fn legend(tally: &Tally) -> Markup {
             @for condition in tally.keys() {
                 div {
                     dt { span.sign.{ (condition.as_str()) } { (words::sign(*condition)) } (condition.as_str()) }
-                    dd { (words::meaning(*condition)) }
+                    dd { (ticked(words::meaning(*condition))) }
                 }
             }
         }

@@ -27,7 +27,8 @@ function follow(box) {
       key.textContent = row ? row.figures[names.indexOf(key.dataset.of)] : "–";
     }
     const date = new Date(first + place * DAY);
-    at.textContent = date.toLocaleDateString(document.documentElement.lang, {
+    // As everywhere else on the page.
+    at.textContent = date.toLocaleDateString("en-GB", {
       weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
     });
     const share = `${(100 * place) / span}%`;

@@ -64,10 +64,10 @@ pub(super) fn distance(ahead: TimeDelta) -> String {
 pub(super) fn duration(took: TimeDelta) -> String {
     let seconds = took.num_seconds().max(0);
     match seconds {
-        0..=9 => format!("{:.1} s", took.as_seconds_f64().max(0.0)),
-        10..=59 => format!("{seconds} s"),
-        60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        0..=9 => format!("{:.1}\u{a0}s", took.as_seconds_f64().max(0.0)),
+        10..=59 => format!("{seconds}\u{a0}s"),
+        60..=3599 => format!("{}\u{a0}min {}\u{a0}s", seconds / 60, seconds % 60),
+        _ => format!("{}\u{a0}h {}\u{a0}min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(distance(minutes(-1)), "1 minute ago");
         assert_eq!(distance(minutes(150)), "in 2 hours");
         assert_eq!(distance(minutes(-60 * 24 * 3)), "3 days ago");
-        assert_eq!(duration(TimeDelta::milliseconds(420)), "0.4 s");
-        assert_eq!(duration(TimeDelta::seconds(7500)), "2 h 5 min");
+        assert_eq!(duration(TimeDelta::milliseconds(420)), "0.4\u{a0}s");
+        assert_eq!(duration(TimeDelta::seconds(7500)), "2\u{a0}h 5\u{a0}min");
     }
 }
