@@ -241,7 +241,9 @@ fn fault_05_a_gzip_bomb_is_not_inflated() {
     assert!(ran.stderr.contains("too_large: the answer is larger than 8388608 bytes"), "{}", ran.stderr);
     assert!(count.load(Ordering::Relaxed) >= 8, "few were tried at once");
     let peak_kib: u64 = ran.stderr.lines().last().unwrap().parse().unwrap();
-    assert!((8 << 10..64 << 10).contains(&peak_kib), "{peak_kib} KiB");
+    // An unoptimized program has some 30 MiB more of its own code and tables in memory.
+    let most_kib = if cfg!(debug_assertions) { 96 << 10 } else { 64 << 10 };
+    assert!((8 << 10..most_kib).contains(&peak_kib), "{peak_kib} KiB");
     assert!(sandbox.data_files().is_empty());
 }
 
