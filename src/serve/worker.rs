@@ -275,6 +275,11 @@ impl Worker {
     /// Looks at the lake, for whoever asks how it stands.
     async fn show(&self, settings: &Settings, lake: &Lake, report: Option<Report>) -> Result<(), Failure> {
         let report = match report {
+            Some(report) if self.stop.is_cancelled() => {
+                // Nobody looks any more, and whoever stops a daemon does not wait for long.
+                self.shown.change(|state| state.last = Some(Arc::new(report)));
+                return Ok(());
+            }
             Some(report) => Some(report),
             None => export::last_report(lake).await?,
         };

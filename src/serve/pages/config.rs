@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::{Place, name, page, ticked, words};
-use crate::config::{Algorithm, OnMissing, RateLimit, Settings, Stream};
+use crate::config::{Algorithm, NotifySettings, OnMissing, RateLimit, Settings, Stream};
 use crate::serve::site::Site;
 
 /// The configuration in force.
@@ -61,8 +61,19 @@ fn schedule(site: &Site, settings: &Settings) -> Markup {
             ("next tick", next),
             ("begins up to", text(format_args!("{} later", span(serve.jitter)))),
             ("listens on", text(serve.listen)),
+            ("tells of runs", told(&settings.notify)),
         ],
     )
+}
+
+/// Who is told of runs: the addresses are secrets.
+fn told(notify: &NotifySettings) -> Markup {
+    html! {
+        @if notify.webhook.is_none() && notify.ping.is_none() { "nobody" }
+        @for (what, reference) in [("a webhook", &notify.webhook), ("a ping", &notify.ping)] {
+            @if let Some(reference) = reference { (what) ", address from " (ticked(&reference.to_string())) br; }
+        }
+    }
 }
 
 fn lake(settings: &Settings) -> Markup {
