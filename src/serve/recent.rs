@@ -152,6 +152,7 @@ pub(super) async fn runs(lake: &Lake, known: &[RunSummary]) -> Result<Vec<RunSum
 mod tests {
     use super::*;
     use crate::model::Counts;
+    use crate::report::{Failure, Severity, UnitReport};
 
     fn row(date: &str, fetched_at: &str, unique: Option<i64>) -> Row {
         Row {
@@ -175,6 +176,46 @@ mod tests {
         assert_eq!(through(&stream, &rows("2026-03-02T18:29:59Z")), day("2026-03-01"));
         assert_eq!(through(&stream, &rows("2026-03-02T18:30:00Z")), day("2026-03-02"));
         assert_eq!(through(&stream, &[]), None);
+    }
+
+    #[test]
+    fn a_run_in_short() {
+        let unit = |stream: &str, outcome: Outcome, restated: u64| UnitReport {
+            stream: stream.into(),
+            stream_name: stream.into(),
+            grain: "daily".into(),
+            month: "2026-01".into(),
+            reason: "provisional".into(),
+            outcome,
+            missing: 0,
+            restated,
+        };
+        let failed = |class: &str| {
+            let (class, message) = (class.into(), "m".into());
+            Outcome::Failed(Failure { class, severity: Severity::Data, message, hint: None })
+        };
+        let units = vec![
+            unit("st-1", Outcome::Unchanged, 2),
+            unit("st-1", Outcome::Superseded, 3),
+            unit("st-2", failed("refused"), 0),
+            unit("st-3", failed("refused"), 0),
+            unit("st-4", failed("timeout"), 0),
+        ];
+        let report = Report {
+            run_id: Uuid::nil(),
+            version: "0".into(),
+            started_at: DateTime::UNIX_EPOCH,
+            ended_at: DateTime::UNIX_EPOCH,
+            exit_code: 10,
+            totals: Report::totals(&units),
+            requests: BTreeMap::new(),
+            warnings: vec!["odd".into()],
+            units,
+        };
+        let run = RunSummary::from(&report);
+        assert_eq!(run.restated, BTreeMap::from([("st-1".into(), 5)]));
+        assert_eq!(run.failures, BTreeMap::from([("refused".into(), 2), ("timeout".into(), 1)]));
+        assert_eq!((run.warnings, run.totals.failed, run.exit_code), (1, 3, 10));
     }
 
     #[test]

@@ -12,9 +12,11 @@ use arrow::datatypes::Int64Type;
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Value, json};
+use trendlake::config::{Settings, Sources};
+use trendlake::lake::Lake;
 use trendlake::model::{Dataset, Month};
 
-use super::moto::python;
+use super::moto::{block_on, python};
 use super::serve::{Daemon, SERVE};
 use super::spine::{decode, months_ago};
 use super::support::{SECRET, Sandbox, gateway, settled};
@@ -279,6 +281,28 @@ fn a_damaged_object_is_named_and_a_lake_that_fails_is_told() {
         assert_eq!(status, 503, "{body}");
         assert!(body.contains("cannot read"), "{body}");
     }
+}
+
+#[test]
+fn what_went_wrong_with_a_round_or_a_configuration_is_told_on_every_page() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    sandbox.configure(1, &months_ago(0), SERVE);
+    let settings = Settings::load(&Sources {
+        file: sandbox.path("trendlake.toml"),
+        lake: Some(sandbox.path("lake").display().to_string()),
+        base_url: None,
+    });
+    let mut lake = Lake::open(&settings.unwrap().lake).unwrap();
+    let lock = block_on(lake.lock()).unwrap();
+    let daemon = Daemon::start(&sandbox);
+    daemon.until("/", |_, body| body.contains("The last round came to nothing"));
+    sandbox.configure(1, &months_ago(0), &SERVE.replace("0 0 1 1 *", "<i>never</i>"));
+    daemon.signal("HUP");
+    for path in ["/runs", "/config", "/nope"] {
+        let body = daemon.until(path, |_, body| body.contains("A new configuration was refused"));
+        assert!(body.contains("&lt;i&gt;never&lt;/i&gt;") && !body.contains("<i>"), "{path}: {body}");
+    }
+    drop(lock);
 }
 
 #[test]
