@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../it/canary.rs"]
+mod canary;
 mod load;
 mod strace;
 #[expect(dead_code, reason = "shared with the integration tests, which use more of it")]

@@ -1,40 +1,9 @@
 //! No secret and no token reaches any output, whatever is logged and whatever goes wrong.
 
-use base64_free::{base64, json_escaped, url_escaped};
 use trendlake::simulator::{Fault, FaultRule};
 
+use super::canary::{base64, clean, json_escaped, url_escaped};
 use super::support::{SECRET, Sandbox, settled, walk};
-
-/// The forms in which a secret could slip through.
-mod base64_free {
-    pub(crate) fn base64(bytes: &[u8]) -> String {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let group = |chunk: &[u8]| {
-            let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-            (0..=chunk.len()).map(|i| ALPHABET[(n >> (18 - 6 * i) & 63) as usize] as char).collect::<String>()
-        };
-        bytes.chunks(3).map(group).collect()
-    }
-
-    pub(crate) fn url_escaped(text: &str) -> String {
-        url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-    }
-
-    pub(crate) fn json_escaped(text: &str) -> String {
-        serde_json::to_string(text).unwrap().trim_matches('"').to_owned()
-    }
-}
-
-/// Fails if the text holds the secret in any form, or anything that looks like a JWT.
-#[track_caller]
-fn clean(what: &str, bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    for canary in [SECRET.to_owned(), base64(SECRET.as_bytes()), url_escaped(SECRET), json_escaped(SECRET)] {
-        assert!(!text.contains(&canary), "{what} holds the secret as {canary}");
-    }
-    // Every token begins with the same header, base64 of `{"`.
-    assert!(!text.contains("eyJ"), "{what} holds a token: {}", &text[text.find("eyJ").unwrap()..][..40]);
-}
 
 /// Runs the program with everything logged, and looks through all that it leaves.
 fn looked_through(sandbox: &Sandbox, arguments: &[&str]) {
