@@ -109,6 +109,14 @@ pub enum Outcome {
     Open,
 }
 
+impl Outcome {
+    /// Whether the unit is still to be done.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Open)
+    }
+}
+
 /// One unit of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnitReport {
@@ -213,7 +221,7 @@ impl Report {
 
     /// The units that are still to be done, with why.
     pub fn open_units(&self) -> impl Iterator<Item = &UnitReport> {
-        self.units.iter().filter(|u| matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+        self.units.iter().filter(|u| u.outcome.is_open())
     }
 }
 
@@ -227,7 +235,7 @@ pub fn exit_code(units: &[UnitReport], stopped: Option<u8>) -> u8 {
     let has = |wanted: Severity| {
         units.iter().any(|u| matches!(&u.outcome, Outcome::Failed(f) if f.severity == wanted))
     };
-    let done = units.iter().any(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open));
+    let done = units.iter().any(|u| !u.outcome.is_open());
     let open = units.iter().any(|u| u.outcome == Outcome::Open);
     let (api, storage) = (has(Severity::PassingApi), has(Severity::PassingStorage));
     if has(Severity::Integrity) {

@@ -14,7 +14,7 @@ use crate::config::Stream;
 use crate::lake::{self, Lake};
 use crate::model::{StreamId, Unit};
 use crate::plan::Scope;
-use crate::report::{Outcome, Report, UnitReport, exit_code};
+use crate::report::{Report, UnitReport, exit_code};
 
 /// The folder of the run reports.
 const RUNS: &str = "runs";
@@ -157,7 +157,7 @@ async fn leave_behind(
                 && u.month == unit.month.to_string()
         };
         let found = report.units.iter().find(is_it);
-        found.is_some_and(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+        found.is_some_and(|u| !u.outcome.is_open())
     };
     if let Err(error) = parked::unpark(&context.lake, &overview.parked, settled).await {
         warn!("parked answers that are no longer needed were not removed: {error}");

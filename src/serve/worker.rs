@@ -20,7 +20,7 @@ use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
 use crate::model::{Month, local_now};
 use crate::notify;
 use crate::plan::Scope;
-use crate::report::{Outcome, Report, UnitReport, exit};
+use crate::report::{Report, UnitReport, exit};
 
 /// What a daemon is made of.
 pub struct Worker {
@@ -314,9 +314,7 @@ fn is_fresh(report: &Report, stream: &Stream) -> bool {
     let [today, yesterday] = [today, today - TimeDelta::days(1)].map(|day| Month::of(day).to_string());
     let units = || report.units.iter().filter(|u| u.stream == stream.id.as_str());
     units().any(|u| u.month == today)
-        && units()
-            .filter(|u| [&today, &yesterday].contains(&&u.month))
-            .all(|u| !matches!(u.outcome, Outcome::Failed(_) | Outcome::Open))
+        && units().filter(|u| [&today, &yesterday].contains(&&u.month)).all(|u| !u.outcome.is_open())
 }
 
 /// A contender that no other daemon is.
@@ -331,7 +329,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::report::Totals;
+    use crate::report::{Outcome, Totals};
 
     #[test]
     fn what_makes_a_stream_fresh() {
