@@ -198,9 +198,10 @@ fn started_at(name: &str) -> Option<DateTime<Utc>> {
 /// # Errors
 /// When the lake cannot be read.
 pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
-    let names = lake.list_internal(RUNS).await?;
-    let Some(name) = names.iter().rfind(|name| started_at(name).is_some()) else { return Ok(None) };
-    read_report(lake, name).await
+    match run_ids(lake).await?.last() {
+        Some(&newest) => report_of(lake, newest).await,
+        None => Ok(None),
+    }
 }
 
 /// The ids of the runs whose reports are in the lake, the oldest first.
