@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::model::Dataset;
-use crate::table::sort_columns;
+use crate::table::{column, sort_columns};
 
 /// The differences between what was there and what is new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,10 +56,6 @@ fn rows(batch: &RecordBatch, names: &[&str]) -> Option<Vec<OwnedRow>> {
     let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
     let rows = RowConverter::new(fields).ok()?.convert_columns(&columns).ok()?;
     Some(rows.iter().map(|row| row.owned()).collect())
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a arrow::array::ArrayRef {
-    batch.column_by_name(name).expect("the schema was checked when the file was read")
 }
 
 fn figures(batch: &RecordBatch, name: &str) -> arrow::array::Int64Array {

@@ -1,6 +1,6 @@
 //! Whether a file is sound: readable, and saying only what a partition of its place can say.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Int8Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
@@ -129,7 +129,11 @@ fn wrong_hours(dataset: Dataset, batch: &RecordBatch) -> Option<String> {
     None
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a arrow::array::ArrayRef {
+/// A column of a batch that [`decode`] has given or [`batch`](super::batch()) has made.
+///
+/// # Panics
+/// When its dataset has no such column.
+pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a ArrayRef {
     batch.column_by_name(name).expect("the columns were checked when the file was decoded")
 }
 

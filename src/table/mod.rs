@@ -14,7 +14,7 @@ mod schema;
 pub use batch::batch;
 pub use footer::Footer;
 pub use hash::content_hash;
-pub use inspect::{Sound, inspect};
+pub use inspect::{Sound, column, inspect};
 pub use parquet::{DamagedError, decode, encode, read_footer};
 pub use schema::{FORMAT_VERSION, schema, sort_columns};
 
