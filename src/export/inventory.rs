@@ -13,7 +13,7 @@ use crate::lake::{self, Kind, Lake};
 use crate::model::{Dataset, Partition, StreamId};
 use crate::plan::{self, Inventory, Planned, Presence, Scope};
 use crate::report::exit;
-use crate::table::{self, FORMAT_VERSION};
+use crate::table::{self, DamagedError, FORMAT_VERSION};
 
 /// How many footers are read at once.
 const FOOTERS_AT_ONCE: usize = 32;
@@ -203,10 +203,8 @@ async fn inventory(
 
 fn presence(key: String, bytes: &Bytes) -> Result<Presence, Error> {
     match table::read_footer(bytes) {
+        Err(DamagedError::Newer(found)) => Err(Error::NewerFormat { key, found }),
         Err(_) => Ok(Presence::Damaged),
-        Ok(footer) if footer.is_newer_format() => {
-            Err(Error::NewerFormat { key, found: footer.format_version })
-        }
         Ok(footer) => Ok(Presence::Known {
             fetched_at: footer.fetched_at,
             old_format: footer.format_version < FORMAT_VERSION,

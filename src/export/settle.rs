@@ -77,29 +77,27 @@ pub(super) async fn read_prior(
 ) -> Result<Prior, lake::Error> {
     let key = lake::key(partition);
     let Some((bytes, version)) = lake.read(&key).await? else { return Ok(Prior::Absent) };
-    let footer = match table::read_footer(&bytes) {
-        Ok(footer) if footer.is_newer_format() => {
-            return Err(lake::Error::new(
-                Kind::Settings,
-                format!("`{key}` was written by a later version of trendlake"),
-                Some("upgrade this one"),
-            ));
-        }
-        Ok(_) if repair => table::inspect(partition, &bytes).map(|sound| sound.footer),
-        footer => footer,
+    let footer = if repair {
+        table::inspect(partition, &bytes).map(|sound| sound.footer)
+    } else {
+        table::read_footer(&bytes)
     };
-    match footer {
-        Ok(footer) => Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
-        Err(DamagedError::Damaged(_)) if repair => Ok(Prior::Damaged { bytes, version }),
-        Err(error) => Err(lake::Error::new(
-            Kind::Foreign,
-            format!("`{key}` is no sound partition and is left alone: {error}"),
-            Some(match error {
-                DamagedError::Damaged(_) => "`trendlake repair` fetches it again, and keeps what is there",
-                DamagedError::Foreign => "move it out of the lake",
-            }),
-        )),
-    }
+    let unsound = |error| format!("`{key}` is no sound partition and is left alone: {error}");
+    let (kind, text, hint) = match footer {
+        Ok(footer) => return Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
+        Err(DamagedError::Damaged(_)) if repair => return Ok(Prior::Damaged { bytes, version }),
+        Err(DamagedError::Newer(_)) => (
+            Kind::Settings,
+            format!("`{key}` was written by a later version of trendlake"),
+            "upgrade this one",
+        ),
+        Err(error @ DamagedError::Damaged(_)) => {
+            let hint = "`trendlake repair` fetches it again, and keeps what is there";
+            (Kind::Foreign, unsound(error), hint)
+        }
+        Err(error @ DamagedError::Foreign) => (Kind::Foreign, unsound(error), "move it out of the lake"),
+    };
+    Err(lake::Error::new(kind, text, Some(hint)))
 }
 
 /// Brings an object to say what `batch` says, unless it does already or says something newer.

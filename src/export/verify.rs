@@ -141,13 +141,9 @@ async fn read(lake: &Lake, partition: Partition, listed: Listed) -> Result<Read,
     let Some((bytes, _)) = lake.read(&key).await? else {
         return Ok(damaged("it has gone since it was listed".into()));
     };
-    if let Ok(footer) = table::read_footer(&bytes)
-        && footer.is_newer_format()
-    {
-        return Err(Error::NewerFormat { key, found: footer.format_version });
-    }
     Ok(match table::inspect(&partition, &bytes) {
         Ok(sound) => Read { bytes: bytes.len() as u64, result: Ok(sound.batch.num_rows() as u64) },
+        Err(DamagedError::Newer(found)) => return Err(Error::NewerFormat { key, found }),
         Err(DamagedError::Damaged(message)) => damaged(message),
         Err(DamagedError::Foreign) => Read {
             bytes: bytes.len() as u64,

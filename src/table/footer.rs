@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
-use super::schema::FORMAT_VERSION;
-
 /// The `trendlake.*` entries of a footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
@@ -65,11 +63,5 @@ impl Footer {
             content_hash: entry("content_hash")?.to_owned(),
             fetched_at: entry("fetched_at")?.parse().ok()?,
         })
-    }
-
-    /// Whether a later version of trendlake wrote this.
-    #[must_use]
-    pub const fn is_newer_format(&self) -> bool {
-        self.format_version > FORMAT_VERSION
     }
 }

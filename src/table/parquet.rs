@@ -19,7 +19,7 @@ use parquet::schema::types::SchemaDescriptor;
 
 use super::column;
 use super::footer::Footer;
-use super::schema::{schema, sort_columns};
+use super::schema::{FORMAT_VERSION, schema, sort_columns};
 use crate::model::Dataset;
 
 /// An object is no partition of ours, or no longer a sound one.
@@ -28,6 +28,9 @@ pub enum DamagedError {
     /// It cannot be read, or contradicts itself.
     #[error("{0}")]
     Damaged(String),
+    /// A later version of trendlake wrote it, in this format.
+    #[error("it was written by a later version of trendlake (format {0})")]
+    Newer(u32),
     /// It is a Parquet file that someone else wrote.
     #[error("the footer has no entries of trendlake")]
     Foreign,
@@ -158,7 +161,7 @@ fn sorting(dataset: Dataset) -> Vec<SortingColumn> {
 /// Reads only what a file says of itself. `bytes` is the whole file.
 ///
 /// # Errors
-/// When the bytes are no Parquet, or not written by trendlake.
+/// When the bytes are no Parquet, or written by another program or a later version of this one.
 pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
     guarded(|| {
         let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
@@ -167,7 +170,12 @@ pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
             let entry = entries?.iter().find(|kv| kv.key == key)?;
             entry.value.as_deref()
         };
-        Footer::from_entries(find).ok_or(DamagedError::Foreign)
+        match Footer::from_entries(find) {
+            Some(footer) if footer.format_version > FORMAT_VERSION => {
+                Err(DamagedError::Newer(footer.format_version))
+            }
+            footer => footer.ok_or(DamagedError::Foreign),
+        }
     })
 }
 
