@@ -48,61 +48,52 @@ pub async fn run(
     let run_id = context.chance.id_at(started_at);
     // Every line of the log says which run it is of.
     let span = tracing::error_span!("run", id = %run_id);
-    let run = run_as((run_id, started_at), context, streams, scope, begin, stopped);
-    run.instrument(span).await
-}
-
-async fn run_as(
-    (run_id, started_at): (Uuid, DateTime<Utc>),
-    context: &Context,
-    streams: &[Stream],
-    scope: &Scope,
-    begin: impl FnOnce(&Overview),
-    stopped: impl Fn() -> Option<u8>,
-) -> Result<Report, inventory::Error> {
-    info!("run begins");
-    let overview = tokio::select! {
-        () = context.stop.cancelled() => return Err(inventory::Error::Stopped),
-        overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
-    };
-    for key in &overview.foreign {
-        // Whoever made it has named it: a line end in the name must not begin a line of the log.
-        let key = key.escape_debug();
-        context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
-    }
-    begin(&overview);
-    let past = context.lake.list_internal(RUNS).await?;
-    let context =
-        &Context { spent: spent_before(&context.lake, &past, started_at).await?, ..context.clone() };
-    let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
-    let mut units = export(context, planned).await;
-    units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
-    let mut totals = Report::totals(&units);
-    totals.requests = context.traffic.requests();
-    totals.retries = context.traffic.retries();
-    totals.rate_wait_ms = u64::try_from(context.traffic.waited().as_millis()).unwrap_or(u64::MAX);
-    let report = Report {
-        run_id,
-        version: env!("CARGO_PKG_VERSION").into(),
-        started_at,
-        ended_at: context.clock.now(),
-        exit_code: exit_code(&units, stopped()),
-        totals,
-        requests: context.spent.now.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        warnings: context.warnings.all(),
-        units,
-    };
-    if context.stop.is_cancelled() {
-        // Whoever stops a run does not wait for long; the rest is the next run's.
-        tokio::select! {
-            () = leave_report(context, &report) => {}
-            () = context.clock.sleep(LAST_WORDS) => warn!("the run report was not written in time"),
+    let work = async {
+        info!("run begins");
+        let overview = tokio::select! {
+            () = context.stop.cancelled() => return Err(inventory::Error::Stopped),
+            overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
+        };
+        for key in &overview.foreign {
+            // Whoever made it has named it: a line end in the name must not begin a line of the log.
+            let key = key.escape_debug();
+            context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
         }
-    } else {
-        leave_behind(context, &overview, &past, &report, scope).await;
-    }
-    info!(exit_code = report.exit_code, "run ends");
-    Ok(report)
+        begin(&overview);
+        let past = context.lake.list_internal(RUNS).await?;
+        let context =
+            &Context { spent: spent_before(&context.lake, &past, started_at).await?, ..context.clone() };
+        let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
+        let mut units = export(context, planned).await;
+        units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
+        let mut totals = Report::totals(&units);
+        totals.requests = context.traffic.requests();
+        totals.retries = context.traffic.retries();
+        totals.rate_wait_ms = u64::try_from(context.traffic.waited().as_millis()).unwrap_or(u64::MAX);
+        let report = Report {
+            run_id,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at,
+            ended_at: context.clock.now(),
+            exit_code: exit_code(&units, stopped()),
+            totals,
+            requests: context.spent.now.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            warnings: context.warnings.all(),
+            units,
+        };
+        if context.stop.is_cancelled() {
+            // Whoever stops a run does not wait for long; the rest is the next run's.
+            tokio::select! {
+                () = leave_report(context, &report) => {}
+                () = context.clock.sleep(LAST_WORDS) => warn!("the run report was not written in time"),
+            }
+        } else {
+            leave_behind(context, &overview, &past, &report, scope).await;
+        }
+        info!(exit_code = report.exit_code, "run ends");
+        Ok(report)
+    };
+    work.instrument(span).await
 }
 
 /// What the runs before have asked, as far as it can still matter. A run that was killed has left no
