@@ -19,7 +19,7 @@
 //! A module names only modules before it; `kore`, `table` and `lake` do not name one another and meet
 //! in `export` alone. A test reads the `use` lines and proves it.
 //!
-//! 1. [`clock`], [`chance`], [`secret`]: time, chance and secrets as values
+//! 1. [`clock`], [`chance`], [`secret`]: time, chance and secrets as values; `wording`: figures in words
 //! 2. [`model`]: the words of the domain, without IO
 //! 3. [`config`]: from a person's text to checked settings, every problem at once
 //! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
@@ -58,3 +58,4 @@ pub mod secret;
 pub mod serve;
 pub mod simulator;
 pub mod table;
+mod wording;

@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["model", "secret"]),
     ("plan", &["config", "model", "secret"]),
     ("report", &[]),
+    ("wording", &[]),
     ("kore", &["chance", "clock", "config", "model", "secret"]),
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
@@ -20,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "serve",
         &[
             "chance", "clock", "config", "export", "kore", "lake", "model", "notify", "plan", "report",
-            "table",
+            "table", "wording",
         ],
     ),
     ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "table"]),
@@ -41,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "serve",
             "simulator",
             "table",
+            "wording",
         ],
     ),
 ];

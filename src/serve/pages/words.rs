@@ -5,32 +5,11 @@ use maud::{Markup, html};
 
 use crate::export::Condition;
 use crate::report::exit;
-
-/// `1234567` as `1,234,567`.
-pub(super) fn number(n: impl Into<i128>) -> String {
-    let n: i128 = n.into();
-    let digits = n.unsigned_abs().to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if n < 0 {
-        text.push('\u{2212}');
-    }
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::wording::{count, number};
 
 /// A figure, or a dash where there is none.
 pub(super) fn figure(n: Option<i64>) -> String {
     n.map_or_else(|| "–".to_owned(), number)
-}
-
-/// `1 run`, `2 runs`.
-pub(super) fn count(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
 /// `26 Nov 2026`.
