@@ -16,18 +16,19 @@
 //! ```
 //!
 //! # The layers, lowest first
-//! A module names only modules before it; `kore`, `table` and `lake` do not name one another and meet
-//! in `export` alone. A test reads the `use` lines and proves it.
+//! A module names only modules before it; `kore`, `table` and `lake` do not name one another: the table and
+//! the lake meet in `shelf`, the source and the shelf in `export`. A test reads the `use` lines and proves it.
 //!
 //! 1. [`clock`], [`chance`], [`secret`]: time, chance and secrets as values; `wording`: figures in words
 //! 2. [`model`]: the words of the domain, without IO
 //! 3. [`config`]: from a person's text to checked settings, every problem at once
 //! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
 //! 5. [`kore`], [`table`], [`lake`]: the source, the columns, the store
-//! 6. [`export`]: carries out a plan; [`notify`]: tells the world outside what came of it
-//! 7. [`serve`]: carries out plans on a schedule, and shows how it goes
-//! 8. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
-//! 9. [`cli`]: the command line
+//! 6. [`shelf`]: partitions in their objects: surveyed, read, replaced
+//! 7. [`export`]: carries out a plan; [`notify`]: tells the world outside what came of it
+//! 8. [`serve`]: carries out plans on a schedule, and shows how it goes
+//! 9. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
+//! 10. [`cli`]: the command line
 //!
 //! # What always holds
 //! 1. Every (stream, slice, date, hour) stands exactly once in the lake, and equals the newest
@@ -56,6 +57,7 @@ pub mod plan;
 pub mod report;
 pub mod secret;
 pub mod serve;
+pub mod shelf;
 pub mod simulator;
 pub mod table;
 mod wording;

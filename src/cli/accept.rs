@@ -10,6 +10,7 @@ use crate::export::{self, Accepted};
 use crate::lake::{self, Lake};
 use crate::model::Unit;
 use crate::report::exit;
+use crate::shelf::Shelf;
 
 #[derive(Serialize)]
 struct AcceptResult {
@@ -22,9 +23,10 @@ pub(super) async fn accept(common: &Common, command: &Accept, printer: &Printer)
     let setup = Setup::load(common)?;
     let mut lake = Lake::open(&setup.settings.lake)?;
     let _lock = lake.lock().await?;
+    let shelf = Shelf::new(lake);
     let mut results = Vec::new();
     for (unit, text) in units.iter().zip(&command.partitions) {
-        let accepted = export::accept(&lake, unit).await?;
+        let accepted = export::accept(&shelf, unit).await?;
         if accepted.is_empty() {
             return Err(Failure::usage(
                 format!("no answer is parked for `{text}`"),

@@ -14,6 +14,7 @@ use crate::export::{self, StreamOverview};
 use crate::lake::Lake;
 use crate::plan::{Planned, State, least_time, requests};
 use crate::report::exit;
+use crate::shelf::Shelf;
 
 #[derive(Serialize)]
 struct PlanResult {
@@ -48,8 +49,8 @@ pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> 
     let scope = backfill_range::scope(command.from.as_deref(), command.to.as_deref(), command.force)?;
     let setup = Setup::load(common)?;
     let streams = setup.share(&command.share)?;
-    let lake = Lake::open(&setup.settings.lake)?;
-    let overview = export::overview(&lake, &setup.settings, &streams, &scope, setup.clock.now()).await?;
+    let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+    let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let plans: Vec<_> = overview.streams.iter().map(stream_plan).collect();
     let result = PlanResult {
         requests: plans.iter().map(|p| p.requests).sum(),

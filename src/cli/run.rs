@@ -16,6 +16,7 @@ use crate::lake::Lake;
 use crate::notify;
 use crate::plan::{Scope, State};
 use crate::report::{Outcome, Report, UnitReport};
+use crate::shelf::Shelf;
 
 pub(super) async fn run(common: &Common, command: &Run, printer: &Printer) -> Result<u8, Failure> {
     let setup = Setup::load(common)?;
@@ -76,7 +77,7 @@ pub(super) async fn reconcile(
             http: http_client(&setup.settings.http, streams.iter().all(Stream::is_local))
                 .map_err(Failure::setting)?,
             settings: setup.settings.clone(),
-            lake,
+            shelf: Shelf::new(lake),
             clock: setup.clock.clone(),
             chance: setup.chance.clone(),
             traffic,

@@ -14,6 +14,7 @@ use crate::lake::{self, Lake};
 use crate::model::{Grain, Month, Unit};
 use crate::plan::Scope;
 use crate::report::exit;
+use crate::shelf::Shelf;
 
 #[derive(Serialize)]
 struct StatusResult {
@@ -59,10 +60,10 @@ pub(super) async fn status(common: &Common, selection: &Selection, printer: &Pri
 /// Prints the calendars of the named streams, or of all.
 pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -> Result<(), Failure> {
     let streams = setup.streams(streams)?;
-    let lake = Lake::open(&setup.settings.lake)?;
+    let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
     let scope = Scope::default();
-    let overview = export::overview(&lake, &setup.settings, &streams, &scope, setup.clock.now()).await?;
-    let last = export::last_report(&lake).await?;
+    let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
+    let last = export::last_report(shelf.lake()).await?;
     let result = StatusResult {
         streams: export::coverage(&overview, last.as_ref()).iter().map(stream_status).collect(),
         suspect: overview.parked.suspect.iter().map(lake::key).collect(),

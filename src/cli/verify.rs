@@ -14,6 +14,7 @@ use crate::lake::Lake;
 use crate::model::Unit;
 use crate::plan::Scope;
 use crate::report::{Report, exit};
+use crate::shelf::Shelf;
 
 /// How many findings are shown to a person.
 const SHOWN: usize = 100;
@@ -62,7 +63,7 @@ pub(super) async fn repair(common: &Common, selection: &Selection, printer: &Pri
 
 async fn look(setup: &Setup, streams: &[Stream], selection: &Selection) -> Result<Verdict, Failure> {
     let lake = Lake::open(&setup.settings.lake)?;
-    Ok(export::verify(&lake, streams, selection.streams.is_empty(), setup.clock.now()).await?)
+    Ok(export::verify(&Shelf::new(lake), streams, selection.streams.is_empty(), setup.clock.now()).await?)
 }
 
 fn exit_code(verdict: &Verdict) -> u8 {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -10,21 +9,20 @@ use serde::{Deserialize, Serialize};
 use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Kind, Lake};
-use crate::model::{Dataset, Partition, StreamId};
+use crate::model::{Partition, StreamId};
 use crate::plan::{self, Inventory, Planned, Presence, Scope};
 use crate::report::exit;
-use crate::table::{self, DamagedError, FORMAT_VERSION};
+use crate::shelf::{self, Found, Shelf, Survey};
+use crate::table::FORMAT_VERSION;
 
-/// How many footers are read at once.
-const FOOTERS_AT_ONCE: usize = 32;
+/// How many places are looked at at once.
+const LOOKS_AT_ONCE: usize = 32;
 /// Of how many partitions that no listing names the places are looked at, on a lake that was never complete.
 const LOOKED_AT: usize = 4;
 /// What was written so lately may have been written since the listing, by another run.
 const JUST_WRITTEN: TimeDelta = TimeDelta::minutes(1);
 /// The name of the lake's own note.
 const NOTE: &str = "lake.json";
-/// No Parquet file is shorter: its magic number twice, and the length of its footer.
-pub(super) const SMALLEST_FILE: u64 = 12;
 
 /// What the lake holds of the streams looked at, and what is to be done.
 #[derive(Debug)]
@@ -61,44 +59,44 @@ struct Note {
 /// # Errors
 /// When a listing or a footer cannot be read, or a later version of trendlake has written here.
 pub async fn overview(
-    lake: &Lake,
+    shelf: &Shelf,
     settings: &Settings,
     streams: &[Stream],
     scope: &Scope,
     now: DateTime<Utc>,
 ) -> Result<Overview, Error> {
-    let note = read_note(lake).await?;
+    let note = read_note(shelf.lake()).await?;
     let location = place(&settings.lake.location);
     // One stream is listed alone; for several, one listing per dataset is cheaper.
     let single = match streams {
         [stream] => Some(&stream.id),
         _ => None,
     };
-    let mut by_stream: BTreeMap<StreamId, Vec<(Partition, lake::Listed)>> = BTreeMap::new();
-    let mut foreign = Vec::new();
-    for dataset in Dataset::ALL {
-        let listing = lake.list(dataset, single).await?;
-        foreign.extend(listing.foreign);
-        for (partition, listed) in listing.partitions {
-            by_stream.entry(partition.stream.clone()).or_default().push((partition, listed));
-        }
+    let known: BTreeMap<&StreamId, (&Stream, bool)> =
+        streams.iter().map(|stream| (&stream.id, (stream, note.is_verified(stream, &location)))).collect();
+    let needs_footer = |partition: &Partition, written_at| {
+        known.get(&partition.stream).is_some_and(|(stream, verified)| {
+            plan::needs_footer(stream, partition.month, written_at, *verified, now)
+        })
+    };
+    let Survey { found, foreign } = shelf.survey(single, needs_footer).await?;
+    let mut by_stream: BTreeMap<StreamId, Inventory> = BTreeMap::new();
+    for (partition, found) in found {
+        by_stream.entry(partition.stream.clone()).or_default().insert(partition, presence(found));
     }
     let mut overviews = Vec::with_capacity(streams.len());
     for stream in streams {
-        let listed = by_stream.remove(&stream.id).unwrap_or_default();
-        let verified =
-            note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location));
-        let mut inventory = inventory(lake, stream, listed, verified, now).await?;
+        let mut inventory = by_stream.remove(&stream.id).unwrap_or_default();
         let mut units = plan::survey(stream, &inventory, scope, now);
         let was_complete = note.verified.contains_key(stream.id.as_str());
-        let found = look_for_missing(lake, &units, &inventory, was_complete, now).await?;
+        let found = look_for_missing(shelf, &units, &inventory, was_complete, now).await?;
         if !found.is_empty() {
             inventory.extend(found);
             units = plan::survey(stream, &inventory, scope, now);
         }
         overviews.push(StreamOverview { stream: stream.clone(), units });
     }
-    let parked = parked::list(lake).await?;
+    let parked = parked::list(shelf.lake()).await?;
     Ok(Overview { streams: overviews, foreign, parked, note, location })
 }
 
@@ -117,14 +115,6 @@ pub enum Error {
     /// The run was to stop before it knew what is due.
     #[error("stopped before it was known what is due; nothing was fetched")]
     Stopped,
-    /// A later version of trendlake has written here.
-    #[error("`{key}` was written by a later version of trendlake (format {found}, this one knows {known})", known = FORMAT_VERSION)]
-    NewerFormat {
-        /// The object.
-        key: String,
-        /// Its format.
-        found: u32,
-    },
 }
 
 impl Error {
@@ -141,7 +131,6 @@ impl Error {
             },
             Self::IncompleteListing { .. } => exit::STORAGE,
             Self::Stopped => exit::TERMINATED,
-            Self::NewerFormat { .. } => exit::CONFIG,
         }
     }
 
@@ -154,7 +143,6 @@ impl Error {
                 Some("run again; if it stays so, the store's listings cannot be relied on")
             }
             Self::Stopped => None,
-            Self::NewerFormat { .. } => Some("upgrade this trendlake"),
         }
     }
 }
@@ -176,42 +164,18 @@ fn place(location: &Location) -> String {
     }
 }
 
-async fn inventory(
-    lake: &Lake,
-    stream: &Stream,
-    listed: Vec<(Partition, lake::Listed)>,
-    verified: bool,
-    now: DateTime<Utc>,
-) -> Result<Inventory, Error> {
-    let presences = listed.into_iter().map(|(partition, listed)| async move {
-        let written_at = listed.written_at;
-        if listed.size < SMALLEST_FILE {
-            return Ok(Some((partition, Presence::Damaged)));
-        }
-        if !plan::needs_footer(stream, partition.month, written_at, verified, now) {
-            return Ok(Some((partition, Presence::Listed { written_at })));
-        }
-        let key = lake::key(&partition);
-        // Deleted since it was listed: missing.
-        let Some((bytes, _)) = lake.read(&key).await? else { return Ok::<_, Error>(None) };
-        Ok(Some((partition, presence(key, &bytes)?)))
-    });
-    let known: Vec<_> =
-        futures_util::stream::iter(presences).buffer_unordered(FOOTERS_AT_ONCE).try_collect().await?;
-    Ok(known.into_iter().flatten().collect())
-}
-
-fn presence(key: String, bytes: &Bytes) -> Result<Presence, Error> {
-    match table::read_footer(bytes) {
-        Err(DamagedError::Newer(found)) => Err(Error::NewerFormat { key, found }),
-        Err(_) => Ok(Presence::Damaged),
-        Ok(footer) => Ok(Presence::Known {
+/// What a plan has to know of what was found.
+fn presence(found: Found) -> Presence {
+    match found {
+        Found::Damaged => Presence::Damaged,
+        Found::Listed { written_at } => Presence::Listed { written_at },
+        Found::Footer(footer) => Presence::Known {
             fetched_at: footer.fetched_at,
             old_format: footer.format_version < FORMAT_VERSION,
             is_final: footer.is_final,
             fingerprint: footer.fingerprint,
             start: footer.start,
-        }),
+        },
     }
 }
 
@@ -222,7 +186,7 @@ fn presence(key: String, bytes: &Bytes) -> Result<Presence, Error> {
 /// something is wrong. Else the newest ones are, which every run fills first; and all of them where one of
 /// these turns up.
 async fn look_for_missing(
-    lake: &Lake,
+    shelf: &Shelf,
     units: &[Planned],
     listed: &Inventory,
     was_complete: bool,
@@ -235,14 +199,13 @@ async fn look_for_missing(
     let mut found = Inventory::new();
     for places in [first, rest] {
         let looks = places.iter().map(|partition| async move {
-            let key = lake::key(partition);
-            let Some((bytes, written_at)) = lake.find(&key).await? else { return Ok::<_, Error>(None) };
+            let Some((found, written_at)) = shelf.find(partition).await? else { return Ok(None) };
             if written_at < now - JUST_WRITTEN {
-                return Err(Error::IncompleteListing { key });
+                return Err(Error::IncompleteListing { key: shelf.key(partition) });
             }
-            Ok(Some((partition.clone(), presence(key, &bytes)?)))
+            Ok(Some((partition.clone(), presence(found))))
         });
-        let looks = futures_util::stream::iter(looks).buffer_unordered(FOOTERS_AT_ONCE);
+        let looks = futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
         found.extend(looks.try_collect::<Vec<_>>().await?.into_iter().flatten());
         if found.is_empty() {
             break;
@@ -251,19 +214,26 @@ async fn look_for_missing(
     Ok(found)
 }
 
-async fn read_note(lake: &Lake) -> Result<Note, Error> {
+async fn read_note(lake: &Lake) -> Result<Note, lake::Error> {
     let empty = Note { format_version: FORMAT_VERSION, verified: BTreeMap::new() };
     let Some(bytes) = lake.read_internal(NOTE).await? else { return Ok(empty) };
     // The version is looked for first: a later version may have changed all the rest.
     let found = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
     let version = found.as_ref().and_then(|v| v.get("format_version")).and_then(serde_json::Value::as_u64);
     match version {
-        Some(found) if found > u64::from(FORMAT_VERSION) => Err(Error::NewerFormat {
-            key: format!("{}/{NOTE}", lake::INTERNAL),
-            found: u32::try_from(found).unwrap_or(u32::MAX),
-        }),
+        Some(found) if found > u64::from(FORMAT_VERSION) => {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            Err(shelf::newer(&format!("{}/{NOTE}", lake::INTERNAL), found))
+        }
         // A damaged note costs one reading of all footers.
         _ => Ok(found.and_then(|v| serde_json::from_value(v).ok()).unwrap_or(empty)),
+    }
+}
+
+impl Note {
+    /// Whether all footers of the stream have been held against these settings before.
+    fn is_verified(&self, stream: &Stream, location: &str) -> bool {
+        self.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, location))
     }
 }
 

@@ -8,7 +8,6 @@ mod coverage;
 mod inventory;
 mod parked;
 mod run;
-mod settle;
 mod stream;
 mod unit;
 mod verify;
@@ -35,6 +34,7 @@ use crate::kore::{Traffic, Transport};
 use crate::lake::Lake;
 use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
+use crate::shelf::Shelf;
 
 /// Whoever watches a run. Called from several tasks at once; must not block.
 pub trait Observer: Send + Sync {
@@ -47,8 +47,8 @@ pub trait Observer: Send + Sync {
 pub struct Context {
     /// The settings.
     pub settings: Arc<Settings>,
-    /// The lake, locked by the caller.
-    pub lake: Lake,
+    /// The lake's partitions; the lake is locked by the caller.
+    pub shelf: Shelf,
     /// The HTTP client of all streams.
     pub http: Arc<dyn Transport>,
     /// Time.
@@ -65,6 +65,13 @@ pub struct Context {
     pub warnings: Warnings,
     /// Requests by stream: those of runs before, and those of this one.
     pub spent: Spent,
+}
+
+impl Context {
+    /// The lake, for what is no partition.
+    fn lake(&self) -> &Lake {
+        self.shelf.lake()
+    }
 }
 
 /// How many requests ended when, or shortly before.

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::settle::{self, Settled};
 use crate::lake::{self, Kind, Lake};
 use crate::model::{Partition, Unit};
+use crate::shelf::{Settled, Shelf};
 use crate::table;
 
 const PARKED: &str = "parked";
@@ -99,7 +99,8 @@ pub(super) async fn unpark(
 ///
 /// # Errors
 /// When the lake fails, or a parked answer is damaged.
-pub async fn accept(lake: &Lake, unit: &Unit) -> Result<Vec<(Partition, Accepted)>, lake::Error> {
+pub async fn accept(shelf: &Shelf, unit: &Unit) -> Result<Vec<(Partition, Accepted)>, lake::Error> {
+    let lake = shelf.lake();
     let mut accepted = Vec::new();
     for partition in unit.partitions() {
         let Some(bytes) = lake.read_internal(&suspect(&partition)).await? else { continue };
@@ -110,12 +111,12 @@ pub async fn accept(lake: &Lake, unit: &Unit) -> Result<Vec<(Partition, Accepted
                 Some("delete it; the next run asks again"),
             )
         })?;
-        let prior = settle::read_prior(lake, &partition, false).await?;
+        let prior = shelf.read(&partition, false).await?;
         let is_newer = prior.footer().is_some_and(|there| there.fetched_at > parked.footer.fetched_at);
         let outcome = if is_newer {
             Accepted::Superseded
         } else {
-            match settle::settle(lake, &partition, &parked.batch, &parked.footer, prior, |_| None).await? {
+            match shelf.replace(&partition, &parked.batch, &parked.footer, prior, |_| None).await? {
                 Settled::Written { .. } => Accepted::Written,
                 Settled::Unchanged => Accepted::Unchanged,
                 Settled::Superseded => Accepted::Superseded,

@@ -52,7 +52,7 @@ pub async fn run(
         info!("run begins");
         let overview = tokio::select! {
             () = context.stop.cancelled() => return Err(inventory::Error::Stopped),
-            overview = overview(&context.lake, &context.settings, streams, scope, started_at) => overview?,
+            overview = overview(&context.shelf, &context.settings, streams, scope, started_at) => overview?,
         };
         for key in &overview.foreign {
             // Whoever made it has named it: a line end in the name must not begin a line of the log.
@@ -60,9 +60,9 @@ pub async fn run(
             context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
         }
         begin(&overview);
-        let past = context.lake.list_internal(RUNS).await?;
+        let past = context.lake().list_internal(RUNS).await?;
         let context =
-            &Context { spent: spent_before(&context.lake, &past, started_at).await?, ..context.clone() };
+            &Context { spent: spent_before(context.lake(), &past, started_at).await?, ..context.clone() };
         let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
         let mut units = export(context, planned).await;
         units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
@@ -137,7 +137,7 @@ async fn leave_behind(
     if scope.is_everything() {
         let open: BTreeSet<&str> = report.open_units().map(|u| u.stream.as_str()).collect();
         let complete = |id: &StreamId| !open.contains(id.as_str());
-        if let Err(error) = overview.remember(&context.lake, complete).await {
+        if let Err(error) = overview.remember(context.lake(), complete).await {
             warn!("the lake's note was not written: {error}");
         }
     }
@@ -150,11 +150,11 @@ async fn leave_behind(
         let found = report.units.iter().find(is_it);
         found.is_some_and(|u| !u.outcome.is_open())
     };
-    if let Err(error) = parked::unpark(&context.lake, &overview.parked, settled).await {
+    if let Err(error) = parked::unpark(context.lake(), &overview.parked, settled).await {
         warn!("parked answers that are no longer needed were not removed: {error}");
     }
     leave_report(context, report).await;
-    if let Err(error) = prune(&context.lake, past, report.started_at).await {
+    if let Err(error) = prune(context.lake(), past, report.started_at).await {
         warn!("old run reports were not removed: {error}");
     }
 }
@@ -162,7 +162,7 @@ async fn leave_behind(
 async fn leave_report(context: &Context, report: &Report) {
     let bytes = serde_json::to_vec(report).expect("a report is JSON");
     let name = format!("{RUNS}/{}.json", report.run_id);
-    if let Err(error) = context.lake.put_internal(&name, bytes.into()).await {
+    if let Err(error) = context.lake().put_internal(&name, bytes.into()).await {
         warn!("the run report was not written: {error}");
     }
 }

@@ -8,7 +8,6 @@ use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
 use super::parked;
-use super::settle::{self, Prior, Settled};
 use super::{Context, Warnings};
 use crate::config::Stream;
 use crate::kore::{self, Class, Client, SignerError};
@@ -16,6 +15,7 @@ use crate::lake::{self, Kind};
 use crate::model::{Dataset, Partition, Question, Slice, Trend, Window, local_now};
 use crate::plan::{Planned, State};
 use crate::report::{Failure, Outcome, Severity, UnitReport};
+use crate::shelf::{Prior, Settled};
 use crate::table::{self, FORMAT_VERSION, Footer};
 
 /// Says that a unit was not tried, because its stream had shown that it would fail the same way.
@@ -132,7 +132,7 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partit
             // The listing has told.
             Prior::Absent
         } else {
-            settle::read_prior(&context.lake, &partition, planned.state == State::Broken).await?
+            context.shelf.read(&partition, planned.state == State::Broken).await?
         };
         priors.push((partition, prior));
     }
@@ -170,7 +170,7 @@ async fn commit(
             }
         };
         let settled = tokio::select! {
-            settled = settle::settle(&context.lake, partition, batch, footer, prior, judge) => settled?,
+            settled = context.shelf.replace(partition, batch, footer, prior, judge) => settled?,
             () = patience_ends(context) => return Err(Stop::Open),
         };
         match settled {
@@ -178,7 +178,7 @@ async fn commit(
             Settled::Superseded => superseded = true,
             Settled::Suspect => return Err(Stop::Failed(park(context, planned, built).await?)),
             Settled::Written { bytes: size } => {
-                written.push(lake::key(partition));
+                written.push(context.shelf.key(partition));
                 rows += batch.num_rows() as u64;
                 bytes += size;
             }
@@ -259,7 +259,7 @@ async fn fetch(
             Ok(answer) => answer,
             Err(error) => {
                 if let kore::Error::Contract { body, .. } = &error
-                    && let Err(error) = parked::keep_rejected(&context.lake, &planned.unit, body).await
+                    && let Err(error) = parked::keep_rejected(context.lake(), &planned.unit, body).await
                 {
                     warn!("the rejected answer was not kept: {error}");
                 }
@@ -307,7 +307,7 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
 /// Parks an answer that has lost users which settled days had. What is in the lake stays.
 async fn park(context: &Context, planned: &Planned, built: &[Built]) -> Result<Failure, lake::Error> {
     for Built { partition, batch, footer, .. } in built {
-        parked::park(&context.lake, partition, table::encode(partition.dataset, batch, footer)).await?;
+        parked::park(context.lake(), partition, table::encode(partition.dataset, batch, footer)).await?;
     }
     let first = planned.unit.partitions().next().expect("every grain has a dataset");
     Ok(Failure {

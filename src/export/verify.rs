@@ -1,20 +1,17 @@
 //! Reads every object of the lake back, and says what is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use serde::Serialize;
 
-use super::inventory::{Error, SMALLEST_FILE};
 use crate::config::Stream;
-use crate::lake::{self, Lake, Listed};
-use crate::model::{Dataset, Partition, Unit};
+use crate::lake;
+use crate::model::{Partition, StreamId, Unit};
 use crate::plan::{Scope, stream_windows};
-use crate::table::{self, DamagedError};
-
-/// How many objects are read at once.
-const AT_ONCE: usize = 16;
+use crate::shelf::{Inspected, Shelf};
+use crate::table::DamagedError;
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
@@ -73,40 +70,44 @@ impl Flaw {
 /// # Errors
 /// When the lake cannot be read, or a later version of trendlake has written there.
 pub async fn verify(
-    lake: &Lake,
+    shelf: &Shelf,
     streams: &[Stream],
     whole: bool,
     now: DateTime<Utc>,
-) -> Result<Verdict, Error> {
-    let mut listed: BTreeMap<Partition, Listed> = BTreeMap::new();
-    let mut verdict = Verdict::default();
-    for dataset in Dataset::ALL {
-        let single = if let ([stream], false) = (streams, whole) { Some(&stream.id) } else { None };
-        let listing = lake.list(dataset, single).await?;
-        let foreign = |key| Finding {
-            key,
-            flaw: Flaw::Foreign,
-            message: "no file of trendlake; move it out of the lake".into(),
-            unit: None,
-        };
-        verdict.findings.extend(listing.foreign.into_iter().map(foreign));
-        let is_wanted = |p: &Partition| whole || streams.iter().any(|s| s.id == p.stream);
-        listed.extend(listing.partitions.into_iter().filter(|(p, _)| is_wanted(p)));
+) -> Result<Verdict, lake::Error> {
+    let single = if let ([stream], false) = (streams, whole) { Some(&stream.id) } else { None };
+    let is_wanted = |id: &StreamId| whole || streams.iter().any(|s| s.id == *id);
+    let (mut objects, foreign_keys) = shelf.inspect(single, is_wanted).await?;
+    let foreign = |key| Finding {
+        key,
+        flaw: Flaw::Foreign,
+        message: "no file of trendlake; move it out of the lake".into(),
+        unit: None,
+    };
+    let mut verdict =
+        Verdict { findings: foreign_keys.into_iter().map(foreign).collect(), ..Verdict::default() };
+    let mut there = BTreeSet::new();
+    while let Some(Inspected { bytes, partitions, .. }) = objects.try_next().await? {
+        verdict.objects += 1;
+        verdict.bytes += bytes;
+        for (partition, rows) in partitions {
+            match rows {
+                Ok(rows) => verdict.rows += rows,
+                Err(DamagedError::Foreign) => {
+                    let message = "a Parquet file of another program; move it out of the lake".into();
+                    verdict.findings.push(finding(shelf, &partition, Flaw::Foreign, message));
+                }
+                Err(error) => {
+                    verdict.findings.push(finding(shelf, &partition, Flaw::Damaged, error.to_string()));
+                }
+            }
+            there.insert(partition);
+        }
     }
     for stream in streams {
-        let missing = due(stream, now).filter(|p| !listed.contains_key(p));
-        let missing = missing.map(|p| Finding::of(&p, Flaw::Missing, "its month has settled".into()));
+        let missing = due(stream, now).filter(|p| !there.contains(p));
+        let missing = missing.map(|p| finding(shelf, &p, Flaw::Missing, "its month has settled".into()));
         verdict.findings.extend(missing);
-    }
-    let reads = listed.into_iter().map(|(partition, listed)| read(lake, partition, listed));
-    let mut reads = futures_util::stream::iter(reads).buffer_unordered(AT_ONCE);
-    while let Some(read) = reads.try_next().await? {
-        verdict.objects += 1;
-        verdict.bytes += read.bytes;
-        match read.result {
-            Ok(rows) => verdict.rows += rows,
-            Err(finding) => verdict.findings.push(finding),
-        }
     }
     verdict.findings.sort();
     Ok(verdict)
@@ -124,40 +125,6 @@ fn due(stream: &Stream, now: DateTime<Utc>) -> impl Iterator<Item = Partition> {
     })
 }
 
-struct Read {
-    bytes: u64,
-    result: Result<u64, Finding>,
-}
-
-async fn read(lake: &Lake, partition: Partition, listed: Listed) -> Result<Read, Error> {
-    let key = lake::key(&partition);
-    let damaged = |message: String| Read {
-        bytes: listed.size,
-        result: Err(Finding::of(&partition, Flaw::Damaged, message)),
-    };
-    if listed.size < SMALLEST_FILE {
-        return Ok(damaged("too short for a Parquet file, or no plain file".into()));
-    }
-    let Some((bytes, _)) = lake.read(&key).await? else {
-        return Ok(damaged("it has gone since it was listed".into()));
-    };
-    Ok(match table::inspect(&partition, &bytes) {
-        Ok(sound) => Read { bytes: bytes.len() as u64, result: Ok(sound.batch.num_rows() as u64) },
-        Err(DamagedError::Newer(found)) => return Err(Error::NewerFormat { key, found }),
-        Err(DamagedError::Damaged(message)) => damaged(message),
-        Err(DamagedError::Foreign) => Read {
-            bytes: bytes.len() as u64,
-            result: Err(Finding::of(
-                &partition,
-                Flaw::Foreign,
-                "a Parquet file of another program; move it out of the lake".into(),
-            )),
-        },
-    })
-}
-
-impl Finding {
-    fn of(partition: &Partition, flaw: Flaw, message: String) -> Self {
-        Self { key: lake::key(partition), flaw, message, unit: Some(partition.unit()) }
-    }
+fn finding(shelf: &Shelf, partition: &Partition, flaw: Flaw, message: String) -> Finding {
+    Finding { key: shelf.key(partition), flaw, message, unit: Some(partition.unit()) }
 }

@@ -5,9 +5,9 @@ use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMi
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::lake::{self, Lake};
+use crate::lake;
 use crate::model::{Averages, Counts, Dataset, Partition, Slice, StreamId, windows};
-use crate::table;
+use crate::shelf::Shelf;
 
 /// How many objects are read at once for one question.
 const AT_ONCE: usize = 8;
@@ -45,26 +45,26 @@ pub(super) struct Figures {
 /// # Errors
 /// When the lake fails. An object that cannot be understood is told by name.
 pub(super) async fn read(
-    lake: &Lake,
+    shelf: &Shelf,
     (dataset, stream, slice): (Dataset, &StreamId, &Slice),
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<Figures, lake::Error> {
-    let keys = windows(from, to)
-        .map(|window| lake::key(&Partition { dataset, stream: stream.clone(), month: window.month }));
-    let reads = keys.map(|key| async move {
-        let found = lake.read(&key).await?;
-        Ok::<_, lake::Error>((key, found))
+    let partitions =
+        windows(from, to).map(|window| Partition { dataset, stream: stream.clone(), month: window.month });
+    let reads = partitions.map(|partition| async move {
+        let found = shelf.rows(&partition).await?;
+        Ok::<_, lake::Error>((partition, found))
     });
     let mut reads = futures_util::stream::iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE);
     let mut figures = Figures::default();
-    while let Some((key, found)) = reads.try_next().await? {
-        let Some((bytes, _)) = found else { continue };
-        match table::decode(dataset, &bytes) {
-            Ok(batch) => {
+    while let Some((partition, found)) = reads.try_next().await? {
+        match found {
+            None => {}
+            Some(Ok(batch)) => {
                 let wanted = |row: &Row| row.end.is_some() || (from <= row.date && row.date <= to);
                 figures.rows.extend(rows(dataset, slice, &batch).into_iter().filter(wanted));
             }
-            Err(_) => figures.damaged.push(key),
+            Some(Err(_)) => figures.damaged.push(shelf.key(&partition)),
         }
     }
     Ok(figures)
@@ -133,6 +133,7 @@ mod tests {
     use super::*;
     use crate::config::Stream;
     use crate::model::{DayPoint, Grain, Points, Summary, Trend};
+    use crate::table;
 
     #[test]
     fn one_slice_of_a_batch() {

@@ -15,6 +15,7 @@ use crate::export;
 use crate::lake::{self, Lake};
 use crate::model::{Dataset, Grain, Slice, StreamId, local_now, settled_at};
 use crate::report::{Outcome, Report, Totals};
+use crate::shelf::Shelf;
 
 /// How many days the overview's small charts show.
 pub(super) const DAYS: u64 = 60;
@@ -49,23 +50,23 @@ pub(super) fn main_slice(stream: &Stream) -> Slice {
 /// # Errors
 /// When the lake fails.
 pub(super) async fn recent(
-    lake: &Lake,
+    shelf: &Shelf,
     streams: &[Stream],
     now: DateTime<Utc>,
 ) -> Result<AllRecent, lake::Error> {
     let looks = streams.iter().map(|stream| async move {
-        Ok::<_, lake::Error>((stream.id.clone(), of_stream(lake, stream, now).await?))
+        Ok::<_, lake::Error>((stream.id.clone(), of_stream(shelf, stream, now).await?))
     });
     futures_util::stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-async fn of_stream(lake: &Lake, stream: &Stream, now: DateTime<Utc>) -> Result<Recent, lake::Error> {
+async fn of_stream(shelf: &Shelf, stream: &Stream, now: DateTime<Utc>) -> Result<Recent, lake::Error> {
     let last = local_now(now, stream.zone).date() - Days::new(1);
     let first = last - Days::new(DAYS - 1);
     let is_daily = stream.grains.contains(&Grain::Daily);
     let dataset = if is_daily { Dataset::Daily } else { Dataset::Hourly };
     let slice = main_slice(stream);
-    let rows = figures::read(lake, (dataset, &stream.id, &slice), (first, last)).await?.rows;
+    let rows = figures::read(shelf, (dataset, &stream.id, &slice), (first, last)).await?.rows;
     Ok(Recent {
         through: through(stream, &rows),
         unique: if is_daily { by_day(&rows, first, last) } else { Vec::new() },

@@ -17,6 +17,7 @@ use crate::export;
 use crate::lake::{self, Kind, Lake};
 use crate::model::{Dataset, Slice, local_now};
 use crate::report::Report;
+use crate::shelf::Shelf;
 
 /// How many questions read the lake at once; others wait.
 const READERS: usize = 4;
@@ -140,7 +141,8 @@ impl Site {
         range: Range,
     ) -> Result<Figures, Trouble> {
         self.reading(async |lake| {
-            figures::read(lake, (dataset, &stream.id, slice), (range.from, range.to)).await
+            figures::read(&Shelf::new(lake.clone()), (dataset, &stream.id, slice), (range.from, range.to))
+                .await
         })
         .await
     }

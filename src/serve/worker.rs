@@ -21,6 +21,7 @@ use crate::model::{Month, local_now};
 use crate::notify;
 use crate::plan::Scope;
 use crate::report::{Report, UnitReport, exit};
+use crate::shelf::Shelf;
 
 /// What a daemon is made of.
 pub struct Worker {
@@ -255,7 +256,7 @@ impl Worker {
         let direct = streams.iter().all(Stream::is_local);
         let context = Context {
             settings: settings.clone(),
-            lake: lake.clone(),
+            shelf: Shelf::new(lake.clone()),
             http: http_client(&settings.http, direct).map_err(Failure::Http)?,
             clock: self.clock.clone(),
             chance: self.chance.clone(),
@@ -283,10 +284,10 @@ impl Worker {
             Some(report) => Some(report),
             None => export::last_report(lake).await?,
         };
-        let now = self.clock.now();
-        let overview = export::overview(lake, settings, &settings.streams, &Scope::default(), now).await?;
+        let (now, shelf) = (self.clock.now(), Shelf::new(lake.clone()));
+        let overview = export::overview(&shelf, settings, &settings.streams, &Scope::default(), now).await?;
         let coverage = export::coverage(&overview, report.as_ref());
-        let recent = recent::recent(lake, &settings.streams, now).await?;
+        let recent = recent::recent(&shelf, &settings.streams, now).await?;
         let runs = recent::runs(lake, &self.shown.state().runs).await?;
         self.shown.meter.covered(&coverage);
         if let Some(report) = &report {

@@ -13,6 +13,7 @@ use trendlake::lake::Lake;
 use trendlake::model::Dataset;
 use trendlake::plan::Scope;
 use trendlake::report::{Report, UnitReport};
+use trendlake::shelf::Shelf;
 use trendlake::table::{self, Footer};
 
 use super::support::Sandbox;
@@ -46,7 +47,7 @@ pub(crate) fn run_at(
         let context = Context {
             http: http_client(&settings.http, true).unwrap(),
             settings: Arc::new(settings),
-            lake,
+            shelf: Shelf::new(lake),
             clock: clock.clone(),
             chance: Chance::from_os(),
             traffic: Arc::new(Traffic::default()),

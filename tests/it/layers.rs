@@ -21,10 +21,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "serve",
         &[
             "chance", "clock", "config", "export", "kore", "lake", "model", "notify", "plan", "report",
-            "table", "wording",
+            "shelf", "table", "wording",
         ],
     ),
-    ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "table"]),
+    ("shelf", &["config", "lake", "model", "table"]),
+    ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "shelf", "table"]),
     (
         "cli",
         &[
@@ -40,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "report",
             "secret",
             "serve",
+            "shelf",
             "simulator",
             "table",
             "wording",

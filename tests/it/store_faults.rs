@@ -22,6 +22,7 @@ use trendlake::export::{self, Context, Overview, Spent, Warnings};
 use trendlake::kore::{Traffic, http_client};
 use trendlake::lake::{Kind, Lake, parse_key};
 use trendlake::plan::Scope;
+use trendlake::shelf::Shelf;
 use trendlake::simulator::FaultRule;
 use trendlake::table;
 
@@ -112,7 +113,7 @@ impl Bench {
         let context = Context {
             http: http_client(&self.settings.http, true).unwrap(),
             settings: self.settings.clone(),
-            lake,
+            shelf: Shelf::new(lake),
             clock: Clock::system(),
             chance: Chance::from_os(),
             traffic: Arc::new(Traffic::default()),

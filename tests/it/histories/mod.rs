@@ -35,6 +35,7 @@ use trendlake::model::{Dataset, Grain, Partition, Question, Slice, Unit, local_n
 use trendlake::plan::{Scope, stream_windows};
 use trendlake::report::Report;
 use trendlake::secret::Secret;
+use trendlake::shelf::Shelf;
 use trendlake::simulator::{self, SimulatedStream, Simulator, VerifyingKey};
 use trendlake::table::{self, inspect};
 
@@ -209,22 +210,24 @@ impl History {
             answers: self.answers.clone(),
             streams: self.streams.clone(),
         };
-        let context = Context {
-            settings: self.settings.clone(),
-            lake: Lake::on(Arc::new(ship.clone()), Path::from("lake")),
-            http: Arc::new(transport),
-            clock: self.ours.clone(),
-            chance: Chance::seeded(ship.chance.bits()),
-            traffic: Arc::new(Traffic::default()),
-            observer: Arc::new(Nobody),
-            stop: tokio_util::sync::CancellationToken::new(),
-            warnings: Warnings::default(),
-            spent: Spent::default(),
-        };
+        let mut lake = Lake::on(Arc::new(ship.clone()), Path::from("lake"));
+        let (settings, clock) = (self.settings.clone(), self.ours.clone());
+        let chance = Chance::seeded(ship.chance.bits());
         let streams = self.streams.clone();
         async move {
-            let mut context = context;
-            let _lock = context.lake.lock().await.map_err(|e| e.to_string())?;
+            let _lock = lake.lock().await.map_err(|e| e.to_string())?;
+            let context = Context {
+                settings,
+                shelf: Shelf::new(lake),
+                http: Arc::new(transport),
+                clock,
+                chance,
+                traffic: Arc::new(Traffic::default()),
+                observer: Arc::new(Nobody),
+                stop: tokio_util::sync::CancellationToken::new(),
+                warnings: Warnings::default(),
+                spent: Spent::default(),
+            };
             let everything = Scope::default();
             let run = export::run(&context, &streams, &everything, |_| {}, || None);
             run.await.map_err(|e| e.to_string())

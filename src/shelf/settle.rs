@@ -3,19 +3,20 @@
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 
+use super::newer;
 use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
 use crate::model::{Dataset, Partition};
 use crate::table::{self, DamagedError, Footer};
 
 /// Where what a repair replaces is kept, under the keys of the partitions.
-pub(super) const DAMAGED: &str = "damaged";
+const DAMAGED: &str = "damaged";
 
 /// How often a commit is tried again after someone else's.
 const CONFLICTS: u32 = 5;
 
 /// What stands in a partition's place.
 #[derive(Clone, Debug)]
-pub(super) enum Prior {
+pub enum Prior {
     /// Nothing.
     Absent,
     /// A sound partition.
@@ -37,7 +38,7 @@ pub(super) enum Prior {
 }
 
 /// What became of an object.
-pub(super) enum Settled {
+pub enum Settled {
     /// It already says the same.
     Unchanged,
     /// Someone else has put a newer answer there.
@@ -45,12 +46,16 @@ pub(super) enum Settled {
     /// Someone else has put figures there that the answer must not replace unasked.
     Suspect,
     /// It was replaced.
-    Written { bytes: u64 },
+    Written {
+        /// The length of its bytes.
+        bytes: u64,
+    },
 }
 
 impl Prior {
     /// What the file says of itself.
-    pub(super) fn footer(&self) -> Option<&Footer> {
+    #[must_use]
+    pub fn footer(&self) -> Option<&Footer> {
         match self {
             Self::Absent | Self::Damaged { .. } => None,
             Self::Sound { footer, .. } => Some(footer),
@@ -58,7 +63,8 @@ impl Prior {
     }
 
     /// The rows, where there are any that can be compared.
-    pub(super) fn batch(&self, dataset: Dataset) -> Option<RecordBatch> {
+    #[must_use]
+    pub fn batch(&self, dataset: Dataset) -> Option<RecordBatch> {
         match self {
             Self::Absent | Self::Damaged { .. } => None,
             Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
@@ -70,11 +76,7 @@ impl Prior {
 ///
 /// # Errors
 /// When the lake fails, or what is there is not a partition that this version may replace.
-pub(super) async fn read_prior(
-    lake: &Lake,
-    partition: &Partition,
-    repair: bool,
-) -> Result<Prior, lake::Error> {
+pub(super) async fn read(lake: &Lake, partition: &Partition, repair: bool) -> Result<Prior, lake::Error> {
     let key = lake::key(partition);
     let Some((bytes, version)) = lake.read(&key).await? else { return Ok(Prior::Absent) };
     let footer = if repair {
@@ -86,11 +88,7 @@ pub(super) async fn read_prior(
     let (kind, text, hint) = match footer {
         Ok(footer) => return Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
         Err(DamagedError::Damaged(_)) if repair => return Ok(Prior::Damaged { bytes, version }),
-        Err(DamagedError::Newer(_)) => (
-            Kind::Settings,
-            format!("`{key}` was written by a later version of trendlake"),
-            "upgrade this one",
-        ),
+        Err(DamagedError::Newer(found)) => return Err(newer(&key, found)),
         Err(error @ DamagedError::Damaged(_)) => {
             let hint = "`trendlake repair` fetches it again, and keeps what is there";
             (Kind::Foreign, unsound(error), hint)
@@ -140,7 +138,7 @@ pub(super) async fn settle(
         }
         // Whatever the store said, what is there now decides. A put whose reply was lost, or that
         // the store's client sent twice, has succeeded and looks like a conflict with ourselves.
-        let there = match (read_prior(lake, partition, repair).await, &outcome) {
+        let there = match (read(lake, partition, repair).await, &outcome) {
             (Ok(there), _) => there,
             (Err(_), Err(_)) => return outcome.map(|_| Settled::Unchanged),
             (Err(error), Ok(_)) => return Err(error),
