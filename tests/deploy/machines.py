@@ -1,10 +1,13 @@
 """The image, compose, and the units of systemd."""
 
+import os
 import pathlib
 import re
 import shlex
+import shutil
 import sys
 import tempfile
+import tomllib
 
 from common import (
     DEPLOY,
@@ -47,6 +50,43 @@ def the_image_holds_one_program():
             # Sources include files of tests/ in their own tests alone.
             if top not in [*copied, "tests"]:
                 yield f"{shown(path)} includes `{name}`, which is not copied into the image's build"
+
+
+def the_image_starts():
+    """The Dockerfile's last stage, on the program as it is here, as the image's user, with compose's configuration."""
+    buildah = tool("buildah")
+    if not buildah:
+        return
+    last = DOCKERFILE.read_text()[DOCKERFILE.read_text().rindex("FROM scratch") :]
+    (content,) = documents(COMPOSE.read_text())
+    service = content["services"]["trendlake"]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "Dockerfile").write_text(f"FROM scratch AS build\nCOPY image /image\n{last}")
+        certificates = folder / "image/etc/ssl/certs"
+        certificates.mkdir(parents=True)
+        shutil.copy("/etc/ssl/certs/ca-certificates.crt", certificates)
+        shutil.copy(PROGRAM, folder / "image/trendlake")
+        (folder / "config").mkdir()
+        shutil.copy(DEPLOY / "compose" / "trendlake.toml", folder / "config")
+
+        def build(*arguments):
+            storage = ("--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs")
+            return run(buildah, *storage, *arguments, env={**os.environ, "BUILDAH_ISOLATION": "chroot"})
+
+        code, said = build("bud", "--quiet", "--tag", "trendlake", folder)
+        if code != 0:
+            yield f"the image cannot be built: {said}"
+            return
+        _, container = build("from", "trendlake")
+        container = container.strip()
+        mount = f"type=bind,source={folder}/config,target=/etc/trendlake/config,ro=true"
+        variables = [f"--env={name}={value}" for name, value in service["environment"].items()]
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        for arguments, wanted in [(["--version"], version), (["validate"], "is valid")]:
+            code, said = build("run", *variables, f"--mount={mount}", container, "/trendlake", *arguments)
+            if code != 0 or wanted not in said:
+                yield f"in the image, `trendlake {' '.join(arguments)}` ends with {code}: {said}"
 
 
 def compose_is_sound():
@@ -109,4 +149,4 @@ def units_know_the_program():
             yield f"{unit.name}: there is no service of this name"
 
 
-CHECKS = [the_image_holds_one_program, compose_is_sound, systemd_agrees, units_know_the_program]
+CHECKS = [the_image_holds_one_program, the_image_starts, compose_is_sound, systemd_agrees, units_know_the_program]
