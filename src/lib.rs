@@ -24,7 +24,7 @@
 //! 3. [`config`]: from a person's text to checked settings, every problem at once
 //! 4. [`plan`] and [`report`]: what is to be done, and what came of it; pure
 //! 5. [`kore`], [`table`], [`lake`]: the source, the columns, the store
-//! 6. [`shelf`]: partitions in their objects: surveyed, read, replaced
+//! 6. [`shelf`]: partitions in their objects: surveyed, read, replaced; [`sql`]: what makes engines read them
 //! 7. [`export`]: carries out a plan; [`notify`]: tells the world outside what came of it
 //! 8. [`serve`]: carries out plans on a schedule, and shows how it goes
 //! 9. [`simulator`]: a stand-in of the API for the demo, the tests and rehearsals
@@ -59,5 +59,6 @@ pub mod secret;
 pub mod serve;
 pub mod shelf;
 pub mod simulator;
+pub mod sql;
 pub mod table;
 mod wording;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::Sources;
 use crate::model::Shard;
 use crate::simulator::FaultRule;
+use crate::sql::Engine;
 
 /// Exports the user-engagement trends of Kore.ai apps to partitioned Parquet, and keeps them right.
 #[derive(Debug, Parser)]
@@ -101,6 +102,10 @@ pub(super) enum Command {
     /// An answer is parked when it has lost all users of settled days. Accepting it says that its figures
     /// are right, such as past the vendor's retention.
     Accept(Accept),
+    /// Print what makes an engine or a warehouse read the lake: tables, views, comments.
+    ///
+    /// Nothing is looked up in the lake, and nothing is sent anywhere. docs/WAREHOUSE.md has a recipe for each.
+    Sql(Sql),
     /// Print the JSON Schema of the configuration file.
     Schema,
     /// Serve a stand-in of the API, to try things without credentials.
@@ -181,6 +186,16 @@ pub(super) struct Accept {
     /// The partition, as `status` lists it. The answer's other partitions go with it.
     #[arg(required = true, value_name = "PARTITION")]
     pub partitions: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sql {
+    /// Who reads.
+    pub engine: Engine,
+    /// Where the engine finds the lake, without a configuration: a folder, or an `s3`, `gs`, `az` or `abfss`
+    /// URL.
+    #[arg(long, value_name = "URL", conflicts_with = "lake")]
+    pub location: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

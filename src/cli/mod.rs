@@ -21,6 +21,7 @@ mod run;
 mod serve;
 mod signals;
 mod simulate;
+mod sql;
 mod status;
 mod text;
 mod validate;
@@ -64,6 +65,7 @@ fn carry_out(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match args.command {
         Command::Init(command) => init::init(&command, &args.common.config, &printer),
         Command::Validate => validate::validate(&args.common, &printer),
+        Command::Sql(command) => sql::sql(&command, &args.common, &printer),
         Command::Schema => {
             printer.json(&crate::config::schema());
             Ok(crate::report::exit::OK)
@@ -108,7 +110,11 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Accept(command) => accept::accept(common, &command, printer).await,
             Command::Simulate(command) => simulate::simulate(common, command, printer).await,
             Command::Demo(command) => demo::demo(&command, printer).await,
-            Command::Init(_) | Command::Validate | Command::Schema | Command::Completions(_) => {
+            Command::Init(_)
+            | Command::Validate
+            | Command::Sql(_)
+            | Command::Schema
+            | Command::Completions(_) => {
                 unreachable!("handled without a runtime")
             }
         }

@@ -7,6 +7,13 @@ use crate::model::{Dataset, Partition, StreamId};
 
 const FILE: &str = "data.parquet";
 
+/// What the folders between a dataset's and its objects stand for, in their order: names, and what to say
+/// of them as columns.
+pub const FOLDERS: [(&str, &str); 2] = [
+    ("stream", "folder: the stream's id, as in stream_id"),
+    ("month", "folder: the month of the data, such as 2026-03"),
+];
+
 /// A key that is no partition's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key is no partition's")]
@@ -24,6 +31,13 @@ pub(super) fn folder(dataset: Dataset, stream: Option<&StreamId>) -> String {
 #[must_use]
 pub fn key(partition: &Partition) -> String {
     format!("{}/month={}/{FILE}", folder(partition.dataset, Some(&partition.stream)), partition.month)
+}
+
+/// A pattern that matches every object of a dataset and nothing else, relative to the lake's root.
+#[must_use]
+pub fn glob(dataset: Dataset) -> String {
+    let folders: Vec<_> = FOLDERS.iter().map(|(name, _)| format!("{name}=*")).collect();
+    format!("{dataset}/{}/{FILE}", folders.join("/"))
 }
 
 /// The partition whose key this is.
@@ -70,6 +84,13 @@ mod tests {
             prop_assert!(key.starts_with(p.dataset.as_str()));
             prop_assert_eq!(object_store::path::Path::parse(&key).unwrap().to_string(), key.clone());
             prop_assert!(std::path::Path::new(&key).components().all(|c| matches!(c, std::path::Component::Normal(_))));
+        }
+
+        /// What the pattern's stars stand for makes the key, and no star reaches over a slash.
+        #[test]
+        fn the_pattern_finds_every_key(p in partition()) {
+            let pattern = glob(p.dataset).replacen('*', p.stream.as_str(), 1).replacen('*', &p.month.to_string(), 1);
+            prop_assert_eq!(key(&p), pattern);
         }
 
         #[test]

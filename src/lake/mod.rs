@@ -22,7 +22,7 @@ use object_store::{
 
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
-pub use keys::{ForeignKeyError, key, parse_key};
+pub use keys::{FOLDERS, ForeignKeyError, glob, key, parse_key};
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 
 use crate::config::{LakeSettings, Location};

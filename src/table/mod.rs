@@ -16,7 +16,7 @@ pub use footer::Footer;
 pub use hash::content_hash;
 pub use inspect::{Sound, column, inspect};
 pub use parquet::{DamagedError, decode, encode, read_footer};
-pub use schema::{FORMAT_VERSION, schema, sort_columns};
+pub use schema::{FORMAT_VERSION, about, schema, sort_columns};
 
 #[cfg(test)]
 #[path = "table_tests.rs"]

@@ -23,6 +23,16 @@ pub fn schema(dataset: Dataset) -> SchemaRef {
     }
 }
 
+/// What a row of a dataset is.
+#[must_use]
+pub const fn about(dataset: Dataset) -> &'static str {
+    match dataset {
+        Dataset::Daily => "Users of a stream: one row per slice and local day",
+        Dataset::Hourly => "Users of a stream: one row per slice, local day and local hour",
+        Dataset::Summary => "Users of a stream: one row per slice and month, of the whole month",
+    }
+}
+
 /// The columns by which the rows of a dataset are sorted, ascending: the slice, then time. Together
 /// with the stream they are the key of a row.
 #[must_use]

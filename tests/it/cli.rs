@@ -41,7 +41,7 @@ impl Folder {
 
 /// Compares all that a command did with the snapshot of this name.
 #[track_caller]
-fn snapshot(name: &str, ran: &Ran) {
+pub(crate) fn snapshot(name: &str, ran: &Ran) {
     compare(name, ran, &[]);
 }
 

@@ -15,6 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kore", &["chance", "clock", "config", "model", "secret"]),
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
+    ("sql", &["config", "lake", "model", "table"]),
     ("notify", &["config", "kore", "report", "secret"]),
     ("simulator", &["clock", "model", "secret"]),
     (
@@ -43,6 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "serve",
             "shelf",
             "simulator",
+            "sql",
             "table",
             "wording",
         ],

@@ -37,4 +37,5 @@ mod stores;
 mod support;
 mod tls;
 mod waits;
+mod warehouse;
 mod wire;

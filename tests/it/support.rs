@@ -74,9 +74,15 @@ pub(crate) fn stream_id(number: usize) -> StreamId {
     format!("st-{number}").parse().unwrap()
 }
 
+/// A stream of a simulator, with the secret of the sandbox.
+pub(crate) fn simulated(id: StreamId, client_id: &str) -> SimulatedStream {
+    let key = VerifyingKey::Secret(Secret::from(SECRET.to_owned()));
+    SimulatedStream { id, client_id: client_id.to_owned(), key }
+}
+
 impl Sandbox {
     /// `streams` streams named `s1`, `s2`, ... with ids `st-1`, ..., first date as given, and a
-    /// simulator with the given settings (its streams are filled in).
+    /// simulator with the given settings (these streams come to its own).
     pub(crate) fn new(streams: usize, first_date: &str, settings: Settings) -> Self {
         away_from_the_full_hour();
         Self::at(&Clock::system(), streams, first_date, settings)
@@ -84,13 +90,7 @@ impl Sandbox {
 
     /// The same with a simulator that goes by this clock.
     pub(crate) fn at(clock: &Clock, streams: usize, first_date: &str, mut settings: Settings) -> Self {
-        settings.streams = (1..=streams)
-            .map(|n| SimulatedStream {
-                id: stream_id(n),
-                client_id: format!("cs-{n}"),
-                key: VerifyingKey::Secret(Secret::from(SECRET.to_owned())),
-            })
-            .collect();
+        settings.streams.extend((1..=streams).map(|n| simulated(stream_id(n), &format!("cs-{n}"))));
         let simulator = Simulator::new(settings, clock.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();

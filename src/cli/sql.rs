@@ -1,0 +1,24 @@
+//! `trendlake sql`: what makes an engine read the lake.
+
+use super::Setup;
+use super::args::{Common, Sql};
+use super::failure::Failure;
+use super::printer::Printer;
+use crate::report::exit;
+use crate::sql::{PlaceError, Source};
+
+pub(super) fn sql(command: &Sql, common: &Common, printer: &Printer) -> Result<u8, Failure> {
+    let source = match &command.location {
+        Some(text) => Source::at(text.parse()?),
+        None => Source::of(&Setup::load(common)?.settings)?,
+    };
+    let script = source.script(command.engine)?;
+    printer.result(&script, || script.to_string());
+    Ok(exit::OK)
+}
+
+impl From<PlaceError> for Failure {
+    fn from(error: PlaceError) -> Self {
+        Self::usage(error.to_string(), error.hint)
+    }
+}

@@ -1,0 +1,167 @@
+//! Spark, Databricks, and those that keep tables in a Hive metastore: Athena and Trino.
+
+use chrono::NaiveDate;
+
+use super::files::{final_view, notes};
+use super::script::{Script, Statements};
+use super::table::{Column, SCHEMA, Table, Types, escaped, folders, quoted};
+use crate::model::{Month, StreamId};
+
+const SPARK: Types = Types {
+    text: "STRING",
+    date: "DATE",
+    small: "TINYINT",
+    count: "BIGINT",
+    average: "DOUBLE",
+    flag: "BOOLEAN",
+    instant: "TIMESTAMP",
+};
+
+/// The first month that is looked for where no configuration says it.
+const FIRST_MONTH: &str = "2020-01";
+
+pub(super) fn spark(root: &str, tables: &[Table]) -> Script {
+    let mut script = views(root, tables, |table| {
+        format!("parquet.`{}`", format!("{root}/{}", table.name).replace('`', "``"))
+    });
+    // Otherwise a folder such as `stream=007` becomes the number 7. A view remembers it.
+    script.setup.insert(0, "SET spark.sql.sources.partitionColumnTypeInference.enabled = false".into());
+    Script::Statements(script)
+}
+
+pub(super) fn databricks(root: &str, tables: &[Table]) -> Script {
+    let mut script = views(root, tables, |table| {
+        let columns = table.with_folders();
+        let schema: Vec<_> =
+            columns.iter().map(|c| format!("{} {}", c.name, SPARK.of(&c.data_type))).collect();
+        format!(
+            "read_files(\n        {},\n        format => 'parquet',\n        schema => {})",
+            escaped(&format!("{root}/{}", table.name)),
+            escaped(&schema.join(", "))
+        )
+    });
+    script.notes.push("An external location of Unity Catalog has to lead there.".into());
+    Script::Statements(script)
+}
+
+/// Views that list the files anew at each query. A table would keep its list, and has to be told of
+/// replaced files.
+fn views(root: &str, tables: &[Table], read: impl Fn(&Table) -> String) -> Statements {
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
+    for table in tables {
+        let columns = table.with_folders();
+        let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
+        script.setup.push(format!(
+            "CREATE OR REPLACE VIEW {} (\n{}\n) COMMENT {} AS\n    SELECT {}\n    FROM {}",
+            table.path(),
+            Table::lines(&columns, |c| format!("{} COMMENT {}", c.name, escaped(&c.comment))),
+            escaped(&table.comment),
+            names.join(", "),
+            read(table)
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+    }
+    script
+}
+
+pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamId>, NaiveDate)>) -> Script {
+    let types = Types {
+        text: "string",
+        date: "date",
+        small: "tinyint",
+        count: "bigint",
+        average: "double",
+        flag: "boolean",
+        instant: "timestamp",
+    };
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script.notes.push("Athena takes one statement at a time.".into());
+    script.notes.push(match streams {
+        Some(_) => "The streams and the first month are those of the configuration: after a change of them, or a backfill of \
+             earlier months, drop the tables and make them anew. That touches no data."
+            .into(),
+        None => format!(
+            "Without a configuration each query has to say `stream = '<id>'`, and months before {FIRST_MONTH} are not looked for."
+        ),
+    });
+    let stream = match streams {
+        Some((ids, _)) => {
+            let ids: Vec<_> = ids.iter().map(StreamId::as_str).collect();
+            vec![("projection.stream.type", "enum".to_owned()), ("projection.stream.values", ids.join(","))]
+        }
+        None => vec![("projection.stream.type", "injected".to_owned())],
+    };
+    let first = streams.map_or_else(|| FIRST_MONTH.to_owned(), |(_, first)| Month::of(*first).to_string());
+    script.setup.push(format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"));
+    for table in tables {
+        let line =
+            |c: &Column| format!("`{}` {} COMMENT {}", c.name, types.of(&c.data_type), escaped(&c.comment));
+        let folder = format!("{root}/{}", table.name);
+        let mut properties = vec![("projection.enabled", "true".to_owned())];
+        properties.extend(stream.clone());
+        properties.extend([
+            ("projection.month.type", "date".to_owned()),
+            ("projection.month.format", "yyyy-MM".to_owned()),
+            // It is tomorrow in some zone before it is in UTC, where `NOW` is.
+            ("projection.month.range", format!("{first},NOW+1DAYS")),
+            ("projection.month.interval", "1".to_owned()),
+            ("projection.month.interval.unit", "MONTHS".to_owned()),
+            ("storage.location.template", format!("{folder}/stream=${{stream}}/month=${{month}}/")),
+        ]);
+        let properties: Vec<_> =
+            properties.iter().map(|(name, value)| format!("    '{name}' = {}", escaped(value))).collect();
+        script.setup.push(format!(
+            "CREATE EXTERNAL TABLE IF NOT EXISTS {} (\n{}\n)\nCOMMENT {}\nPARTITIONED BY (\n{}\n)\nSTORED AS PARQUET\nLOCATION {}\nTBLPROPERTIES (\n{}\n)",
+            table.path(),
+            Table::lines(&table.columns, line),
+            escaped(&table.comment),
+            Table::lines(&folders().collect::<Vec<_>>(), line),
+            escaped(&format!("{folder}/")),
+            properties.join(",\n")
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+    }
+    Script::Statements(script)
+}
+
+pub(super) fn trino(root: &str, tables: &[Table]) -> Script {
+    let types = Types {
+        text: "varchar",
+        date: "date",
+        small: "tinyint",
+        count: "bigint",
+        average: "double",
+        flag: "boolean",
+        instant: "timestamp(3)",
+    };
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script
+        .notes
+        .push("For a session in the catalog of a Hive connector, such as `trino --catalog hive`.".into());
+    script.notes.push(
+        "Instants are UTC, without a zone and to the millisecond: the connector's own precision.".into(),
+    );
+    script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
+    let partitions: Vec<_> = folders().map(|c| quoted(&c.name)).collect();
+    for table in tables {
+        script.setup.push(format!(
+            "CREATE TABLE IF NOT EXISTS {} (\n{}\n)\nCOMMENT {}\nWITH (\n    external_location = {},\n    format = 'PARQUET',\n    partitioned_by = ARRAY[{}]\n)",
+            table.path(),
+            Table::lines(&table.with_folders(), |c| {
+                format!("{} {} COMMENT {}", c.name, types.of(&c.data_type), quoted(&c.comment))
+            }),
+            quoted(&table.comment),
+            quoted(&format!("{root}/{}", table.name)),
+            partitions.join(", ")
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        // Replaced files are read as they are; it is new folders that the metastore has to be told of.
+        script.after_each_run.push(format!(
+            "CALL system.sync_partition_metadata({}, {}, 'FULL')",
+            quoted(SCHEMA),
+            quoted(table.name)
+        ));
+    }
+    Script::Statements(script)
+}

@@ -1,0 +1,118 @@
+//! A dataset as every engine is told of it, and how its files are found.
+
+use arrow::datatypes::DataType;
+
+use crate::lake::{FOLDERS, glob};
+use crate::model::Dataset;
+use crate::table;
+
+/// The schema, or database, in which every engine keeps the tables.
+pub(super) const SCHEMA: &str = "trendlake";
+
+/// What every script says first.
+pub(super) const NOT_ADDITIVE: &str = "Unique and returning users do not add up over rows, days or slices: one person counts once in each. \
+     A month's are in user_engagement_summary, from a request over the whole month, and never a sum of days.";
+
+/// A dataset.
+pub(super) struct Table {
+    pub name: &'static str,
+    pub comment: String,
+    pub columns: Vec<Column>,
+    /// The columns of which no two rows have the same.
+    pub key: Vec<&'static str>,
+    /// What finds its files, relative to the lake's root.
+    pub glob: String,
+}
+
+/// A column of the files.
+#[derive(Clone)]
+pub(super) struct Column {
+    pub name: String,
+    pub data_type: DataType,
+    pub is_nullable: bool,
+    pub is_additive: bool,
+    pub comment: String,
+}
+
+impl Table {
+    pub(super) fn of(dataset: Dataset) -> Self {
+        let schema = table::schema(dataset);
+        let columns = schema.fields().iter().map(|field| Column {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            is_nullable: field.is_nullable(),
+            is_additive: !field.metadata().contains_key("trendlake.additive"),
+            comment: field.metadata().get("comment").cloned().unwrap_or_default(),
+        });
+        Self {
+            name: dataset.as_str(),
+            comment: format!("{}. {NOT_ADDITIVE}", table::about(dataset)),
+            columns: columns.collect(),
+            key: [&["stream_id"], table::sort_columns(dataset)].concat(),
+            glob: glob(dataset),
+        }
+    }
+
+    /// Its name within the schema.
+    pub(super) fn path(&self) -> String {
+        format!("{SCHEMA}.{}", self.name)
+    }
+
+    /// The columns of the files, and those that the folders stand for.
+    pub(super) fn with_folders(&self) -> Vec<Column> {
+        self.columns.iter().cloned().chain(folders()).collect()
+    }
+
+    /// One line for each column, or for each of other columns.
+    pub(super) fn lines(columns: &[Column], line: impl Fn(&Column) -> String) -> String {
+        columns.iter().map(|column| format!("    {}", line(column))).collect::<Vec<_>>().join(",\n")
+    }
+}
+
+/// The columns that the folders stand for: an engine that is asked for some of their values opens only the
+/// files of these.
+pub(super) fn folders() -> impl Iterator<Item = Column> {
+    FOLDERS.into_iter().map(|(name, comment)| Column {
+        name: name.into(),
+        data_type: DataType::Utf8,
+        is_nullable: false,
+        is_additive: true,
+        comment: comment.into(),
+    })
+}
+
+/// An engine's names of the types.
+pub(super) struct Types {
+    pub text: &'static str,
+    pub date: &'static str,
+    pub small: &'static str,
+    pub count: &'static str,
+    pub average: &'static str,
+    pub flag: &'static str,
+    pub instant: &'static str,
+}
+
+impl Types {
+    pub(super) fn of(&self, data_type: &DataType) -> &'static str {
+        match data_type {
+            DataType::Utf8 => self.text,
+            DataType::Date32 => self.date,
+            DataType::Int8 => self.small,
+            DataType::Int64 => self.count,
+            DataType::Float64 => self.average,
+            DataType::Boolean => self.flag,
+            DataType::Timestamp(..) => self.instant,
+            other => unreachable!("no dataset has a column of type {other}"),
+        }
+    }
+}
+
+/// A literal of SQL as the standard has it.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A literal where a backslash is an escape.
+pub(super) fn escaped(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

