@@ -1,11 +1,11 @@
 # What CI runs: `make test`. The other targets are its parts, and what is run by hand since it takes its time:
-# `crash`, `simulate` and `fuzz`. `deny` is a part where cargo-deny is installed: to compile it takes longer than
+# `crash`, `simulate`, `warehouse` and `fuzz`. `deny` is a part where cargo-deny is installed: to compile it takes longer than
 # all the rest.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests deploy doc planted crash simulate fuzz deny
+.PHONY: test setup fmt lint scripts check-tests deploy doc planted crash simulate warehouse fuzz deny
 
 PYTHON := target/venv/bin/python
 
@@ -66,6 +66,11 @@ fuzz:
 CHECKS := bans licenses sources
 deny:
 	cargo deny --locked check $(CHECKS)
+
+# Every engine that can be had reads a lake, those too that are large. Needs Java.
+warehouse: setup
+	$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check --requirement tests/warehouse/requirements.txt
+	cargo test --locked --test it -- --include-ignored warehouse
 
 # Histories by seed, as many as one likes: make simulate SEEDS=0..10000
 SEEDS := 0..5000

