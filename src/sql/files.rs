@@ -1,4 +1,5 @@
-//! Engines that find the files by themselves, at each query: what a run writes is visible at once.
+//! `DuckDB` and `ClickHouse`, which find the files anew at each query, and
+//! `PostgreSQL`, for which `DuckDB` reads them.
 
 use super::script::{Script, Statements};
 use super::table::{Column, NOT_ADDITIVE, SCHEMA, Table, Types, escaped, folders, quoted};
@@ -9,8 +10,8 @@ pub(super) fn notes(root: &str) -> Vec<String> {
 }
 
 /// A view of settled figures.
-pub(super) fn final_view(table: &Table, create: &str) -> String {
-    format!("{create} {0}_final AS\n    SELECT * FROM {0} WHERE is_final", table.path())
+pub(super) fn final_view(table: &Table) -> String {
+    format!("CREATE OR REPLACE VIEW {0}_final AS\n    SELECT * FROM {0} WHERE is_final", table.path())
 }
 
 /// `read_parquet` of `DuckDB` over a dataset.
@@ -55,7 +56,7 @@ pub(super) fn duckdb(root: &str, tables: &[Table]) -> Script {
             table.path(),
             read_parquet(root, table)
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
         script.setup.extend(comments(table, "VIEW", &table.with_folders()));
     }
     Script::Statements(script)
@@ -97,7 +98,7 @@ pub(super) fn clickhouse(root: &str, tables: &[Table]) -> Script {
             escaped(&structure.join(", ")),
             escaped(&table.comment)
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
     }
     Script::Statements(script)
 }
@@ -130,7 +131,7 @@ pub(super) fn postgres(root: &str, tables: &[Table]) -> Script {
             }),
             table.key.join(", ")
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
         script.setup.extend(comments(table, "TABLE", &table.columns));
         script.after_each_run.push(format!("DELETE FROM {}", table.path()));
         script.after_each_run.push(copy(root, table));

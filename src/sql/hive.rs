@@ -24,7 +24,7 @@ pub(super) fn spark(root: &str, tables: &[Table]) -> Script {
     let mut script = views(root, tables, |table| {
         format!("parquet.`{}`", format!("{root}/{}", table.name).replace('`', "``"))
     });
-    // Otherwise a folder such as `stream=007` becomes the number 7. A view remembers it.
+    // Otherwise `stream=42` becomes a number. A view remembers it.
     script.setup.insert(0, "SET spark.sql.sources.partitionColumnTypeInference.enabled = false".into());
     Script::Statements(script)
 }
@@ -60,7 +60,7 @@ fn views(root: &str, tables: &[Table], read: impl Fn(&Table) -> String) -> State
             names.join(", "),
             read(table)
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
     }
     script
 }
@@ -120,7 +120,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
             escaped(&format!("{folder}/")),
             properties.join(",\n")
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
     }
     Script::Statements(script)
 }
@@ -155,7 +155,7 @@ pub(super) fn trino(root: &str, tables: &[Table]) -> Script {
             quoted(&format!("{root}/{}", table.name)),
             partitions.join(", ")
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
         // Replaced files are read as they are; it is new folders that the metastore has to be told of.
         script.after_each_run.push(format!(
             "CALL system.sync_partition_metadata({}, {}, 'FULL')",

@@ -57,7 +57,7 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
             |c| format!("{} COMMENT {}", c.name, escaped(&c.comment)),
             &format!("COMMENT = {}", escaped(&table.comment)),
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
         script.setup.push(format!(
             "CREATE TABLE IF NOT EXISTS {path}_loaded (\n{}\n)\nCOMMENT = {}",
             Table::lines(&table.columns, |c| {
@@ -113,7 +113,7 @@ pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
             |c| format!("{} OPTIONS (description = {})", c.name, escaped(&c.comment)),
             &format!("OPTIONS (description = {})", escaped(&table.comment)),
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW"));
+        script.setup.push(final_view(table));
     }
     Script::Statements(script)
 }
@@ -162,7 +162,7 @@ pub(super) fn redshift(root: &str, tables: &[Table]) -> Script {
         script.setup.push(format!(
             "CREATE OR REPLACE VIEW {path} AS\n    SELECT * FROM {SCHEMA}_files.{name}{bound_late}"
         ));
-        script.setup.push(final_view(table, "CREATE OR REPLACE VIEW") + bound_late);
+        script.setup.push(final_view(table) + bound_late);
         script.setup.push(format!("COMMENT ON VIEW {path} IS {}", quoted(&table.comment)));
     }
     Script::Statements(script)
