@@ -18,7 +18,7 @@ use super::{Setup, text};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::report::exit;
-use crate::serve::{self, Pace, Shown, Site, Timetable, WallAlarm, Worker};
+use crate::serve::{self, Outside, Pace, Shown, Site, Timetable, WallAlarm, Worker};
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ pub(super) async fn serve(common: &Common, printer: &Printer) -> Result<u8, Fail
         clock: clock.clone(),
         chance: chance.clone(),
         stop: stop.token.clone(),
+        reach: Arc::new(Outside),
         shown: shown.clone(),
     };
     let mut contender = serve::contender(&chance);

@@ -63,12 +63,12 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
     let scope = Scope::default();
     let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
-    let last = export::last_report(shelf.lake()).await?;
+    let reports = export::last_reports(shelf.lake(), &streams).await?;
     let result = StatusResult {
-        streams: export::coverage(&overview, last.as_ref()).iter().map(stream_status).collect(),
+        streams: export::coverage(&overview, &reports).iter().map(stream_status).collect(),
         suspect: overview.parked.suspect.iter().map(lake::key).collect(),
         rejected: overview.parked.rejected.iter().map(export::rejected_key).collect(),
-        last_run: last.map(|r| LastRun {
+        last_run: reports.first().map(|r| LastRun {
             run_id: r.run_id.to_string(),
             ended_at: r.ended_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             exit_code: r.exit_code,

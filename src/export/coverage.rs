@@ -63,12 +63,21 @@ pub struct StreamCoverage {
     pub units: Vec<(Unit, Condition)>,
 }
 
-/// How every unit of an overview stands, in the light of the last run.
+/// How every unit of an overview stands, in the light of the last runs; the newest comes first. Of each unit, the
+/// newest report that knows of it counts: shards and backfills each tell of a part.
 #[must_use]
-pub fn coverage(overview: &Overview, last: Option<&Report>) -> Vec<StreamCoverage> {
-    let failed = last.into_iter().flat_map(|r| &r.units).filter(|u| matches!(u.outcome, Outcome::Failed(_)));
-    let failed: BTreeSet<_> =
-        failed.map(|u| (u.stream.as_str(), u.grain.as_str(), u.month.as_str())).collect();
+pub fn coverage<'a>(
+    overview: &Overview,
+    reports: impl IntoIterator<Item = &'a Report>,
+) -> Vec<StreamCoverage> {
+    let mut told = BTreeSet::new();
+    let mut failed = BTreeSet::new();
+    for unit in reports.into_iter().flat_map(|report| &report.units) {
+        let name = (unit.stream.as_str(), unit.grain.as_str(), unit.month.as_str());
+        if told.insert(name) && matches!(unit.outcome, Outcome::Failed(_)) {
+            failed.insert(name);
+        }
+    }
     let suspect: BTreeSet<Unit> = overview.parked.suspect.iter().map(Partition::unit).collect();
     let condition = |unit: &Unit, state: State| {
         let month = unit.month.to_string();

@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, warn};
+use tracing::{Instrument, debug_span, error, warn};
 
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
 pub use parked::{Accepted, Parked, accept, rejected_key};
-pub use run::{last_report, report_of, run, run_ids};
+pub use run::{last_reports, report_of, run, run_ids};
 pub use unit::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};
 
@@ -120,8 +120,9 @@ pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> 
         async move {
             let (name, due) = (stream.clone(), units.clone());
             // A task of its own, so that a panic stays within the stream.
-            let work = stream::export_stream(context.clone(), stream, units).in_current_span();
-            match tokio::spawn(work).await {
+            let span = debug_span!("stream", id = %stream.id, name = stream.name);
+            let work = stream::export_stream(context.clone(), stream, units);
+            match tokio::spawn(work.instrument(span)).await {
                 Ok(reports) => reports,
                 Err(_) => panicked(&context, &name, &due),
             }

@@ -25,6 +25,8 @@ const LOOK_BACK: usize = 2000;
 /// How many of them may say nothing of that time before the older ones are left unread. They are in the order of
 /// the runs' beginnings, so one that went on for long while others came and went lies behind those.
 const STRAGGLERS: usize = 16;
+/// How many of them are looked at for how the streams went.
+const MOST_REPORTS: usize = 32;
 /// For how long a run that is being stopped tries to leave its report.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For how long run reports are kept.
@@ -184,15 +186,25 @@ fn started_at(name: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(secs).ok()?, nanos)
 }
 
-/// The report of the newest run, if there is one that can be read.
+/// The newest reports, the newest first, down to where each of these streams was met: a run may have been for some of
+/// them only, as those of shards are. At most so many are read that one with nothing due does not cost many.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn last_report(lake: &Lake) -> Result<Option<Report>, lake::Error> {
-    match run_ids(lake).await?.last() {
-        Some(&newest) => report_of(lake, newest).await,
-        None => Ok(None),
+pub async fn last_reports(lake: &Lake, streams: &[Stream]) -> Result<Vec<Report>, lake::Error> {
+    let mut unmet: BTreeSet<&str> = streams.iter().map(|stream| stream.id.as_str()).collect();
+    let mut reports = Vec::new();
+    for run_id in run_ids(lake).await?.into_iter().rev().take(MOST_REPORTS) {
+        let Some(report) = report_of(lake, run_id).await? else { continue };
+        for unit in &report.units {
+            unmet.remove(unit.stream.as_str());
+        }
+        reports.push(report);
+        if unmet.is_empty() {
+            break;
+        }
     }
+    Ok(reports)
 }
 
 /// The ids of the runs whose reports are in the lake, the oldest first.

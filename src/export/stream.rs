@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use futures_util::StreamExt;
+use tracing::{Instrument, debug_span};
 
 use super::{Context, unit};
 use crate::config::Stream;
@@ -77,17 +78,22 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
         report
     };
     let (context, client, stream, breaker, finished) = (&context, &client, &stream, &breaker, &finished);
-    let reports = units.into_iter().map(|planned| async move {
-        let outcome = match (client, breaker.blown()) {
-            (_, Some(failure)) => unit::Finished::failed(failure),
-            (Err(error), None) => unit::Finished::failed(unit::signer_failure(error)),
-            (Ok(client), None) => unit::export_unit(context, client, stream, &planned).await,
+    let reports = units.into_iter().map(|planned| {
+        let span = debug_span!("unit", grain = %planned.unit.grain, month = %planned.unit.month);
+        let work = async move {
+            let outcome = match (client, breaker.blown()) {
+                (_, Some(failure)) => unit::Finished::failed(failure),
+                (Err(error), None) => unit::Finished::failed(unit::signer_failure(error)),
+                (Ok(client), None) => unit::export_unit(context, client, stream, &planned).await,
+            };
+            finished(&planned, outcome)
         };
-        finished(&planned, outcome)
+        work.instrument(span)
     });
     let at_once = context.settings.concurrency.units_per_stream;
     let reports = futures_util::stream::iter(reports).buffer_unordered(at_once).collect().await;
     if let Ok(client) = client {
+        context.traffic.note_quota(&stream.name, client.limiter().fullest());
         let mut spent = context.spent.now.lock().unwrap_or_else(PoisonError::into_inner);
         spent.insert(stream.id.to_string(), client.sent());
     }

@@ -37,6 +37,8 @@ struct State {
     ended: VecDeque<Instant>,
     /// Nothing leaves before this.
     paused_until: Option<Instant>,
+    /// How full the fullest of all windows has been, from 0 to 1.
+    fullest: f64,
 }
 
 /// What keeps the next request from leaving.
@@ -45,6 +47,15 @@ enum Gate {
     Until(Instant),
     /// As many requests are under way as a limit allows in all.
     InFlight,
+}
+
+impl State {
+    /// Which share of a limit's places is taken now.
+    #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+    fn fill(&self, rule: &RateLimit, now: Instant) -> f64 {
+        let gone = self.ended.partition_point(|ended| *ended + rule.per + MARGIN <= now);
+        (self.ended.len() - gone + self.in_flight) as f64 / f64::from(rule.requests)
+    }
 }
 
 impl Limiter {
@@ -129,8 +140,15 @@ impl Limiter {
             Gate::Until(instant)
         } else {
             state.in_flight += 1;
+            let filled = self.rules.iter().map(|rule| state.fill(rule, now)).fold(0.0, f64::max);
+            state.fullest = state.fullest.max(filled);
             Gate::Open
         }
+    }
+
+    /// Which share of a limit has been used at the most: of any window of any limit, from 0 to 1.
+    pub fn fullest(&self) -> f64 {
+        self.state().fullest
     }
 
     fn end(&self) {

@@ -1,6 +1,8 @@
 //! Counts of what went over the wire, for the report and the progress display.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Running totals. Shared by all streams of a run.
@@ -13,6 +15,8 @@ pub struct Traffic {
     waiting: AtomicU64,
     /// By what was answered, in the order of [`STATUSES`].
     answers: [AtomicU64; STATUSES.len()],
+    /// By stream's name, how full its rate limits have been.
+    quotas: Mutex<BTreeMap<String, f64>>,
 }
 
 /// The kinds of answers; `none` where no answer came.
@@ -46,6 +50,16 @@ impl Traffic {
     #[must_use]
     pub fn waited(&self) -> Duration {
         Duration::from_millis(self.waited_ms.load(Ordering::Relaxed))
+    }
+
+    /// Which share of its rate limits each stream has used at the most, by its name: 1 where it had to wait.
+    pub fn quotas(&self) -> BTreeMap<String, f64> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A stream has used so much of its rate limits at the most.
+    pub fn note_quota(&self, stream: &str, share: f64) {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.to_owned(), share);
     }
 
     /// How many requests wait for a rate limit right now.

@@ -4,6 +4,7 @@
 //! closed: streams, statuses, outcomes, classes and conditions are all known beforehand.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
@@ -22,12 +23,19 @@ pub(super) struct Meter {
     handle: PrometheusHandle,
     /// Streams with a gauge of their oldest missing month, which is taken back when nothing is missing.
     missing: Mutex<BTreeSet<String>>,
+    /// What was waited for rate limits: a counter counts whole seconds only.
+    waited_ms: AtomicU64,
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let meter = Self { handle: recorder.handle(), recorder, missing: Mutex::default() };
+        let meter = Self {
+            handle: recorder.handle(),
+            recorder,
+            missing: Mutex::default(),
+            waited_ms: AtomicU64::new(0),
+        };
         meter.with(|| {
             describe();
             gauge!("trendlake_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
@@ -72,7 +80,12 @@ impl Meter {
                 counter!("trendlake_requests_total", "status" => status).increment(count);
             }
             counter!("trendlake_retries_total").increment(totals.retries);
-            counter!("trendlake_rate_wait_milliseconds_total").increment(totals.rate_wait_ms);
+            let waited_ms =
+                self.waited_ms.fetch_add(totals.rate_wait_ms, Ordering::Relaxed) + totals.rate_wait_ms;
+            counter!("trendlake_rate_wait_seconds_total").absolute(waited_ms / 1000);
+            for (stream, share) in traffic.quotas() {
+                gauge!("trendlake_stream_quota_used_ratio", "stream" => stream).set(share);
+            }
             counter!("trendlake_rows_written_total").increment(totals.rows);
             counter!("trendlake_bytes_written_total").increment(totals.bytes);
             counter!("trendlake_puts_total").increment(totals.puts);
@@ -161,7 +174,7 @@ fn describe() {
     let counters = [
         ("trendlake_requests_total", "requests to the API by status, `none` where no answer came"),
         ("trendlake_retries_total", "requests that were a repetition"),
-        ("trendlake_rate_wait_milliseconds_total", "time waited for rate limits, over all streams"),
+        ("trendlake_rate_wait_seconds_total", "time waited for rate limits, over all streams"),
         ("trendlake_units_total", "units (stream, grain, month) by what came of them"),
         ("trendlake_unit_failures_total", "failed units by class"),
         ("trendlake_rows_written_total", "rows in objects written"),
@@ -182,6 +195,10 @@ fn describe() {
             "end of the newest day that is wholly in the lake",
         ),
         ("trendlake_stream_oldest_missing_month_timestamp_seconds", "first day of the oldest missing month"),
+        (
+            "trendlake_stream_quota_used_ratio",
+            "which share of its rate limits a stream used at the most in the last run",
+        ),
         ("trendlake_units", "units by stream and how they stand"),
         ("trendlake_last_run_duration_seconds", "how long the last run took"),
         ("trendlake_last_run_exit_code", "the last run's exit code"),

@@ -16,4 +16,4 @@ pub use daemon::{Alarm, Pace, Round, Timetable, go_round};
 pub use http::{router, serve};
 pub use recent::RunSummary;
 pub use site::Site;
-pub use worker::{Shown, State, Worker, contender};
+pub use worker::{Outside, Reach, Shown, State, Worker, contender};

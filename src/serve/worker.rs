@@ -13,9 +13,9 @@ use super::meter::Meter;
 use super::recent::{self, AllRecent, RunSummary};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Settings, Stream};
-use crate::export::{self, Context, Observer, Spent, StreamCoverage, Warnings};
-use crate::kore::{Traffic, http_client};
+use crate::config::{HttpSettings, LakeSettings, Settings, Stream};
+use crate::export::{self, Context, Observer, Overview, Spent, StreamCoverage, Warnings};
+use crate::kore::{Traffic, Transport, http_client};
 use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
 use crate::model::{Month, local_now};
 use crate::notify;
@@ -33,8 +33,38 @@ pub struct Worker {
     pub chance: Chance,
     /// Stops the run under way.
     pub stop: CancellationToken,
+    /// The way to the lake and to the API.
+    pub reach: Arc<dyn Reach>,
     /// What is shown.
     pub shown: Arc<Shown>,
+}
+
+/// How a daemon gets to its lake and to the API, anew for each round.
+pub trait Reach: Send + Sync {
+    /// Opens the lake.
+    ///
+    /// # Errors
+    /// When the settings do not make a lake.
+    fn lake(&self, settings: &LakeSettings) -> Result<Lake, lake::Error>;
+
+    /// Opens the way to the API. `direct` leaves out every proxy.
+    ///
+    /// # Errors
+    /// When the settings do not make a client.
+    fn http(&self, settings: &HttpSettings, direct: bool) -> Result<Arc<dyn Transport>, String>;
+}
+
+/// Whatever the settings name.
+pub struct Outside;
+
+impl Reach for Outside {
+    fn lake(&self, settings: &LakeSettings) -> Result<Lake, lake::Error> {
+        Lake::open(settings)
+    }
+
+    fn http(&self, settings: &HttpSettings, direct: bool) -> Result<Arc<dyn Transport>, String> {
+        http_client(settings, direct)
+    }
 }
 
 /// What the daemon shows: updated after each run.
@@ -133,37 +163,20 @@ impl Worker {
         let settings = self.settings.borrow().clone();
         let now = self.clock.now();
         self.shown.change(|state| state.under_way = Some(now));
-        if let Round::Start(_) = round {
-            self.show_before(&settings).await;
-        }
-        if let Err(failure) = self.try_round(contender, &settings, round).await {
+        let failure = self.try_round(contender, &settings, round).await.err();
+        if let Some(failure) = &failure {
             if failure.exit_code() == exit::LOCKED {
                 info!("{failure}; this tick is left to it");
             } else {
                 error!("the round failed: {failure}");
             }
             self.shown.meter.run_failed(failure.exit_code(), self.clock.now());
-            self.shown.change(|state| state.failure = Some(failure.to_string()));
         }
         self.shown.change(|state| {
+            state.failure = failure.map(|failure| failure.to_string());
             state.ready = true;
             state.under_way = None;
         });
-    }
-
-    /// What the lake holds already, for whoever looks before the first round has ended: it may take hours.
-    /// If the lake cannot be read, the round itself will tell.
-    async fn show_before(&self, settings: &Settings) {
-        let show = async {
-            let lake = Lake::open(&settings.lake)?;
-            self.show(settings, &lake, None).await
-        };
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            shown = show => if let Err(error) = shown {
-                debug!("the lake cannot be shown yet: {error}");
-            }
-        }
     }
 
     async fn try_round(
@@ -172,12 +185,18 @@ impl Worker {
         settings: &Arc<Settings>,
         round: Round,
     ) -> Result<(), Failure> {
-        let mut lake = Lake::open(&settings.lake)?;
-        let _lock = lake.lock().await?;
+        let mut lake = self.reach.lake(&settings.lake)?;
+        let _lock = match lake.lock().await {
+            Ok(lock) => lock,
+            Err(error) => {
+                self.show_first(settings, &lake).await;
+                return Err(error.into());
+            }
+        };
         if !lake.is_shared() {
             return self.run(settings, &lake, self.stop.clone()).await;
         }
-        let Some((lease, done)) = self.win(contender, &lake).await? else { return Ok(()) };
+        let Some((lease, done)) = self.win(contender, settings, &lake).await? else { return Ok(()) };
         self.shown.meter.lease(true);
         let (tick, since) = match round {
             // Daemons that start together need not all catch up.
@@ -186,8 +205,9 @@ impl Worker {
         };
         let result = if done.is_some_and(|done| done >= since) {
             info!("another daemon has done this round");
-            lease.give_back(&lake, done).await?;
-            self.show(settings, &lake, None).await
+            give_back(lease, &lake, done).await;
+            self.show(settings, &lake, None).await;
+            Ok(())
         } else {
             self.run_under(lease, settings, &lake, tick).await
         };
@@ -199,6 +219,7 @@ impl Worker {
     async fn win(
         &self,
         contender: &mut Contender,
+        settings: &Settings,
         lake: &Lake,
     ) -> Result<Option<(Lease, Option<DateTime<Utc>>)>, Failure> {
         loop {
@@ -206,6 +227,7 @@ impl Worker {
                 Bid::Won(lease, done) => return Ok(Some((lease, done))),
                 Bid::Held => info!("another daemon holds the lease; waiting"),
             }
+            self.show_first(settings, lake).await;
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
                 () = self.clock.sleep(BEAT) => {}
@@ -240,7 +262,7 @@ impl Worker {
         if is_ours {
             // A round that was stopped has not done its tick.
             let done = (!self.stop.is_cancelled() && result.is_ok()).then_some(tick);
-            lease.give_back(lake, done).await?;
+            give_back(lease, lake, done).await;
         }
         result
     }
@@ -257,7 +279,7 @@ impl Worker {
         let context = Context {
             settings: settings.clone(),
             shelf: Shelf::new(lake.clone()),
-            http: http_client(&settings.http, direct).map_err(Failure::Http)?,
+            http: self.reach.http(&settings.http, direct).map_err(Failure::Http)?,
             clock: self.clock.clone(),
             chance: self.chance.clone(),
             traffic: traffic.clone(),
@@ -267,44 +289,104 @@ impl Worker {
             spent: Spent::default(),
         };
         let stopped = || stop.is_cancelled().then_some(exit::TERMINATED);
-        let report = export::run(&context, &streams, &Scope::default(), |_| {}, stopped).await?;
+        let known = self.known_before(settings, lake).await;
+        let begin = |overview: &Overview| {
+            if let Some(reports) = known {
+                self.cover(overview, &reports);
+            }
+        };
+        let report = export::run(&context, &streams, &Scope::default(), begin, stopped).await?;
         self.shown.meter.run_ended(&report, &traffic);
         notify::tell(&settings.notify, context.http.as_ref(), &report).await;
-        self.show(settings, lake, Some(report)).await
+        let report = Arc::new(report);
+        self.shown.change(|state| state.last = Some(report.clone()));
+        self.show(settings, lake, Some(report)).await;
+        Ok(())
     }
 
-    /// Looks at the lake, for whoever asks how it stands.
-    async fn show(&self, settings: &Settings, lake: &Lake, report: Option<Report>) -> Result<(), Failure> {
-        let report = match report {
-            Some(report) if self.stop.is_cancelled() => {
-                // Nobody looks any more, and whoever stops a daemon does not wait for long.
-                self.shown.change(|state| state.last = Some(Arc::new(report)));
-                return Ok(());
-            }
-            Some(report) => Some(report),
-            None => export::last_report(lake).await?,
+    /// Looks at the lake, for whoever asks how it stands; of the runs, `ours` is known already. Once the daemon is
+    /// stopped, nobody looks any more. What fails here says nothing about the round.
+    async fn show(&self, settings: &Settings, lake: &Lake, ours: Option<Arc<Report>>) {
+        let show = async {
+            let reports = self.gather(settings, lake, ours).await?;
+            let (now, shelf) = (self.clock.now(), Shelf::new(lake.clone()));
+            let overview =
+                export::overview(&shelf, settings, &settings.streams, &Scope::default(), now).await?;
+            self.cover(&overview, &reports);
+            Ok::<_, export::Error>(())
         };
-        let (now, shelf) = (self.clock.now(), Shelf::new(lake.clone()));
-        let overview = export::overview(&shelf, settings, &settings.streams, &Scope::default(), now).await?;
-        let coverage = export::coverage(&overview, report.as_ref());
-        let recent = recent::recent(&shelf, &settings.streams, now).await?;
-        let runs = recent::runs(lake, &self.shown.state().runs).await?;
-        self.shown.meter.covered(&coverage);
-        if let Some(report) = &report {
-            for stream in &settings.streams {
-                if is_fresh(report, stream) {
-                    self.shown.meter.fresh(stream, report.started_at);
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            shown = show => if let Err(error) = shown {
+                warn!("how the lake stands cannot be shown: {error}");
+            }
+        }
+    }
+
+    /// Shows how the lake stands while another one works on it, if that was not shown yet.
+    async fn show_first(&self, settings: &Settings, lake: &Lake) {
+        if self.shown.state().coverage.is_empty() {
+            self.show(settings, lake, None).await;
+        }
+    }
+
+    /// What the lake tells without a survey, for whoever looks before the first run has ended: it may take hours.
+    /// The survey is the run's own. `None` later on, or if the lake cannot be read: the run itself will tell.
+    async fn known_before(&self, settings: &Settings, lake: &Lake) -> Option<Vec<Arc<Report>>> {
+        if !self.shown.state().coverage.is_empty() {
+            return None;
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            reports = self.gather(settings, lake, None) => match reports {
+                Ok(reports) => Some(reports),
+                Err(error) => {
+                    debug!("the lake cannot be shown yet: {error}");
+                    None
                 }
             }
         }
+    }
+
+    /// Shows the runs and the newest days. Gives the reports that say how each stream went last.
+    async fn gather(
+        &self,
+        settings: &Settings,
+        lake: &Lake,
+        ours: Option<Arc<Report>>,
+    ) -> Result<Vec<Arc<Report>>, lake::Error> {
+        let reports = match ours {
+            Some(report) => vec![report],
+            None => export::last_reports(lake, &settings.streams).await?.into_iter().map(Arc::new).collect(),
+        };
+        let shelf = Shelf::new(lake.clone());
+        let recent = recent::recent(&shelf, &settings.streams, self.clock.now()).await?;
+        let runs = recent::runs(lake, &self.shown.state().runs).await?;
+        for report in reports.iter().rev() {
+            for stream in settings.streams.iter().filter(|stream| is_fresh(report, stream)) {
+                self.shown.meter.fresh(stream, report.started_at);
+            }
+        }
         self.shown.change(|state| {
-            state.last = report.map(Arc::new);
-            state.coverage = Arc::new(coverage);
+            state.last = reports.first().cloned().or_else(|| state.last.take());
             state.recent = Arc::new(recent);
             state.runs = Arc::new(runs);
-            state.failure = None;
         });
-        Ok(())
+        Ok(reports)
+    }
+
+    /// Shows how the lake stands by a survey of it.
+    fn cover(&self, overview: &Overview, reports: &[Arc<Report>]) {
+        let coverage = export::coverage(overview, reports.iter().map(AsRef::as_ref));
+        self.shown.meter.covered(&coverage);
+        self.shown.change(|state| state.coverage = Arc::new(coverage));
+    }
+}
+
+/// Gives the lease back. Where that fails it runs out by itself, and the round was what it was.
+async fn give_back(lease: Lease, lake: &Lake, done: Option<DateTime<Utc>>) {
+    if let Err(error) = lease.give_back(lake, done).await {
+        warn!("the lease was not given back, and runs out: {error}");
     }
 }
 
