@@ -5,11 +5,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests deploy doc planted crash simulate warehouse fuzz deny
+.PHONY: test setup fmt lint scripts check-tests otlp deploy doc planted crash simulate warehouse fuzz deny
 
 PYTHON := target/venv/bin/python
 
-test: setup fmt lint scripts check-tests deploy doc planted $(if $(shell command -v cargo-deny),deny)
+test: setup fmt lint scripts check-tests otlp deploy doc planted $(if $(shell command -v cargo-deny),deny)
 
 # A C compiler, strace, a browser, and target/venv with what the tests need of Python.
 setup:
@@ -30,6 +30,11 @@ scripts: setup
 # INSTA_UPDATE: a snapshot that differs fails, and no file appears beside it.
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
+
+# What the feature adds, and no more: it has a few small crates more than the rest.
+otlp:
+	cargo clippy --locked --features otlp -- -D warnings
+	cargo test --locked --features otlp --test it -- otlp::
 
 # Manifests, chart, image, units, alerts and dashboard, against the program and its metrics. It is linked statically,
 # as the image needs it. `-B` leaves no __pycache__ behind.

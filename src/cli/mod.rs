@@ -13,6 +13,8 @@ mod doctor;
 mod failure;
 mod init;
 mod logging;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod plan;
 mod printer;
 mod progress;
@@ -87,7 +89,7 @@ const FILE_THREADS: usize = 8;
 
 /// Commands that talk to the API or the lake.
 fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<u8, Failure> {
-    logging::start(common, matches!(command, Command::Demo(_)));
+    let _log = logging::start(common, matches!(command, Command::Demo(_)));
     // One thread for everything but files: what takes time is the vendor's rate limit, and to answer
     // a month costs less than a millisecond of work. More threads cost wake-ups and memory.
     let runtime = tokio::runtime::Builder::new_current_thread()

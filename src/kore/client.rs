@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Days, TimeDelta, Utc};
-use tracing::{debug, info};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, debug_span, info};
 
 use super::attempt::{self, Transport};
 use super::auth::{Signer, SignerError};
@@ -203,9 +204,16 @@ impl Client {
         self.traffic.count_request();
         self.sent.fetch_add(1, Ordering::Relaxed);
         let url = attempt::url(&self.stream.base_url, question);
-        let body = attempt::send(self.http.as_ref(), url, &token, self.max_body, || self.clock.now()).await;
+        let span = request_span(&self.stream);
+        let send = attempt::send(self.http.as_ref(), url, &token, self.max_body, || self.clock.now());
+        let body = send.instrument(span.clone()).await;
         drop(permit);
-        self.traffic.count_answer(body.as_ref().map_or_else(Error::status, |_| Some(200)));
+        let status = body.as_ref().map_or_else(Error::status, |_| Some(200));
+        span.record("http.response.status_code", status);
+        if body.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        self.traffic.count_answer(status);
         let body = body.map_err(|error| error.tidy(&token))?;
         self.traffic.count_bytes(body.bytes.len() as u64);
         let local = local_now(asked_at, question.zone);
@@ -229,6 +237,18 @@ impl Answer {
         self.drift.extend(next.drift);
         self
     }
+}
+
+/// The span of one request, in the words of OpenTelemetry.
+fn request_span(stream: &Stream) -> Span {
+    debug_span!(
+        "request",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = "POST",
+        http.response.status_code = Empty,
+        server.address = stream.base_url.host_str(),
+    )
 }
 
 /// Whether a shorter range might do.

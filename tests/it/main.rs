@@ -22,6 +22,8 @@ mod mend;
 mod moto;
 mod notify;
 mod operating;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pages;
 mod panic;
 mod process;

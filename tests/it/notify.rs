@@ -96,6 +96,6 @@ fn every_line_of_the_log_says_which_run_it_is_of() {
     let lines: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() > 8, "{lines:?}");
     for line in lines {
-        assert_eq!(line["span"]["id"], id, "{line}");
+        assert_eq!(line["spans"][0]["id"], id, "{line}");
     }
 }
