@@ -86,6 +86,29 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+/// How much was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Amount {
+    /// Objects.
+    pub objects: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// This and that together.
+    #[must_use]
+    pub const fn and(self, more: Self) -> Self {
+        Self {
+            objects: self.objects + more.objects,
+            rows: self.rows + more.rows,
+            bytes: self.bytes + more.bytes,
+        }
+    }
+}
+
 /// What became of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -98,6 +121,9 @@ pub enum Outcome {
         rows: u64,
         /// Bytes of the objects written.
         bytes: u64,
+        /// The same by dataset.
+        #[serde(default)]
+        datasets: BTreeMap<String, Amount>,
     },
     /// The answers were what the lake already held.
     Unchanged,
@@ -205,7 +231,7 @@ impl Report {
             totals.missing += unit.missing;
             totals.restated += unit.restated;
             match &unit.outcome {
-                Outcome::Committed { written, rows, bytes } => {
+                Outcome::Committed { written, rows, bytes, .. } => {
                     totals.committed += 1;
                     totals.puts += written.len() as u64;
                     totals.rows += rows;
@@ -315,7 +341,12 @@ mod tests {
             units: vec![
                 unit(Outcome::Unchanged),
                 failed(Severity::Data),
-                unit(Outcome::Committed { written: vec!["k".into()], rows: 1, bytes: 2 }),
+                unit(Outcome::Committed {
+                    written: vec!["k".into()],
+                    rows: 1,
+                    bytes: 2,
+                    datasets: BTreeMap::from([("d".into(), Amount { objects: 1, rows: 1, bytes: 2 })]),
+                }),
             ],
         };
         let text = serde_json::to_string(&report).unwrap();

@@ -90,10 +90,8 @@ pub(super) async fn reconcile(
             let units = overview.streams.iter().flat_map(|s| &s.units);
             progress.begin(units.filter(|u| u.state != State::Final).count() as u64);
         };
-        let ran = export::run(&context, streams, scope, begin, || stop.code()).await;
-        let report = ran.map_err(|error| stop.early(error))?;
-        notify::tell(&setup.settings.notify, context.http.as_ref(), &report).await;
-        Ok(report)
+        let ran = notify::run(&context, streams, scope, None, begin, || stop.code()).await;
+        ran.map_err(|error| stop.early(error))
     };
     let result = stop.guard(work).await;
     progress.end();

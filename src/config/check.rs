@@ -19,6 +19,7 @@ use super::settings::{
 };
 use super::{Problem, Sources};
 
+mod lineage;
 mod notify;
 mod serve;
 mod stream;
@@ -55,6 +56,7 @@ pub(super) fn check(
     };
     let serve = checker.serve(&raw.serve);
     let notify = checker.notify(&raw.notify);
+    let lineage = checker.lineage(&raw.lineage, &plain_hosts);
     let streams = checker.streams(raw, sources.base_url.as_deref(), &plain_hosts);
     deduplicate(checker.problems);
     Some(Settings {
@@ -65,6 +67,7 @@ pub(super) fn check(
         concurrency,
         serve: serve?,
         notify,
+        lineage,
     })
 }
 

@@ -18,8 +18,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 
 pub use settings::{
-    Algorithm, Concurrency, Credentials, HttpSettings, LakeSettings, Location, NotifySettings, OnMissing,
-    RateLimit, RetrySettings, ServeSettings, Settings, Stream, hex,
+    Algorithm, Concurrency, Credentials, HttpSettings, LakeSettings, LineageSettings, Location,
+    NotifySettings, OnMissing, RateLimit, RetrySettings, ServeSettings, Settings, Stream, hex,
 };
 
 /// The commented file that `trendlake init` writes.

@@ -92,6 +92,8 @@ pub(super) struct Raw {
     pub serve: Serve,
     /// Who is told when a run has ended.
     pub notify: Notify,
+    /// Where events of `OpenLineage` go.
+    pub lineage: Lineage,
 }
 
 /// Where the data goes.
@@ -272,4 +274,23 @@ pub(super) struct Notify {
     pub ping_url_file: Field<String>,
     /// An environment variable that holds that URL.
     pub ping_url_env: Field<String>,
+}
+
+/// Where events of `OpenLineage` go: what each run reads and writes. Off without `url` and `file`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Lineage {
+    /// The address that events are posted to, such as `https://marquez.example/api/v1/lineage`.
+    pub url: Field<String>,
+    /// A file that holds the bearer token of that address.
+    pub token_file: Field<String>,
+    /// An environment variable that holds that token.
+    pub token_env: Field<String>,
+    /// A file that events are appended to, one JSON object per line.
+    pub file: Field<String>,
+    /// The namespace of the job.
+    pub namespace: Field<String>,
+    /// The name of the job.
+    pub job: Field<String>,
 }

@@ -30,6 +30,23 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Who is told when a run has ended.
     pub notify: NotifySettings,
+    /// Where events of `OpenLineage` go, if anywhere.
+    pub lineage: Option<LineageSettings>,
+}
+
+/// Where events of `OpenLineage` go: an address, a file or both.
+#[derive(Clone, Debug)]
+pub struct LineageSettings {
+    /// The address that events are posted to.
+    pub url: Option<Url>,
+    /// The bearer token for it.
+    pub token: Option<SecretRef>,
+    /// The file that events are appended to, one JSON object per line.
+    pub file: Option<PathBuf>,
+    /// The namespace of the job.
+    pub namespace: String,
+    /// The name of the job.
+    pub job: String,
 }
 
 /// Who is told when a run has ended.

@@ -23,7 +23,7 @@ use tracing::{Instrument, debug_span, error, warn};
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
 pub use parked::{Accepted, Parked, accept, rejected_key};
-pub use run::{last_reports, report_of, run, run_ids};
+pub use run::{RunId, last_reports, report_of, run, run_as, run_ids};
 pub use unit::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};
 

@@ -32,6 +32,24 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For how long run reports are kept.
 const KEEP_REPORTS: TimeDelta = TimeDelta::days(90);
 
+/// Which run it is: its id and its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct RunId {
+    /// A `UUIDv7`, so that ids sort by time.
+    pub id: Uuid,
+    /// When it begins.
+    pub started_at: DateTime<Utc>,
+}
+
+impl RunId {
+    /// A run that begins now.
+    #[must_use]
+    pub fn new(context: &Context) -> Self {
+        let started_at = context.clock.now();
+        Self { id: context.chance.id_at(started_at), started_at }
+    }
+}
+
 /// Brings the lake to hold what the configuration asks for of `streams` within `scope`, and leaves a
 /// report of it in the lake. `begin` is told what is due before the first request.
 ///
@@ -46,8 +64,21 @@ pub async fn run(
     begin: impl FnOnce(&Overview),
     stopped: impl Fn() -> Option<u8>,
 ) -> Result<Report, inventory::Error> {
-    let started_at = context.clock.now();
-    let run_id = context.chance.id_at(started_at);
+    run_as(RunId::new(context), context, streams, scope, begin, stopped).await
+}
+
+/// The same with an id that was told already.
+///
+/// # Errors
+/// When the lake cannot be surveyed. What fails later is in the report.
+pub async fn run_as(
+    RunId { id: run_id, started_at }: RunId,
+    context: &Context,
+    streams: &[Stream],
+    scope: &Scope,
+    begin: impl FnOnce(&Overview),
+    stopped: impl Fn() -> Option<u8>,
+) -> Result<Report, inventory::Error> {
     // Every line of the log says which run it is of.
     let span = tracing::error_span!("run", id = %run_id);
     let work = async {

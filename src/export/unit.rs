@@ -1,5 +1,6 @@
 //! One unit from its question to its objects: read what is there, fetch, check, build, commit.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -14,7 +15,7 @@ use crate::kore::{self, Class, Client, SignerError};
 use crate::lake::{self, Kind};
 use crate::model::{Dataset, Partition, Question, Slice, Trend, Window, local_now};
 use crate::plan::{Planned, State};
-use crate::report::{Failure, Outcome, Severity, UnitReport};
+use crate::report::{Amount, Failure, Outcome, Severity, UnitReport};
 use crate::shelf::{Prior, Settled};
 use crate::table::{self, FORMAT_VERSION, Footer};
 
@@ -146,7 +147,7 @@ async fn commit(
     built: &[Built],
     in_pieces: bool,
 ) -> Result<Outcome, Stop> {
-    let (mut written, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let (mut written, mut datasets) = (Vec::new(), BTreeMap::<String, Amount>::new());
     let mut superseded = false;
     for Built { partition, prior, batch, footer, .. } in built {
         let (dataset, prior) = (partition.dataset, prior.clone());
@@ -179,13 +180,15 @@ async fn commit(
             Settled::Suspect => return Err(Stop::Failed(park(context, planned, built).await?)),
             Settled::Written { bytes: size } => {
                 written.push(context.shelf.key(partition));
-                rows += batch.num_rows() as u64;
-                bytes += size;
+                let amount = Amount { objects: 1, rows: batch.num_rows() as u64, bytes: size };
+                let sum = datasets.entry(dataset.to_string()).or_default();
+                *sum = sum.and(amount);
             }
         }
     }
+    let Amount { rows, bytes, .. } = datasets.values().copied().fold(Amount::default(), Amount::and);
     Ok(match (written.is_empty(), superseded) {
-        (false, _) => Outcome::Committed { written, rows, bytes },
+        (false, _) => Outcome::Committed { written, rows, bytes, datasets },
         (true, true) => Outcome::Superseded,
         (true, false) => Outcome::Unchanged,
     })

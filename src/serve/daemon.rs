@@ -39,6 +39,15 @@ pub enum Round {
     Tick(DateTime<Utc>),
 }
 
+impl Round {
+    /// When it was due.
+    #[must_use]
+    pub const fn due(self) -> DateTime<Utc> {
+        let (Self::Start(due) | Self::Tick(due)) = self;
+        due
+    }
+}
+
 /// What drives the rounds.
 pub struct Pace<'a> {
     /// Time.

@@ -8,6 +8,7 @@ mod http;
 mod meter;
 mod pages;
 mod recent;
+mod shown;
 mod site;
 mod worker;
 
@@ -15,5 +16,6 @@ pub use alarm::WallAlarm;
 pub use daemon::{Alarm, Pace, Round, Timetable, go_round};
 pub use http::{router, serve};
 pub use recent::RunSummary;
+pub use shown::{Shown, State};
 pub use site::Site;
-pub use worker::{Outside, Reach, Shown, State, Worker, contender};
+pub use worker::{Outside, Reach, Worker, contender};

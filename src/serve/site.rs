@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::figures::{self, Figures};
 use super::recent::main_slice;
-use super::worker::Shown;
+use super::shown::Shown;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
 use crate::export;

@@ -1,6 +1,6 @@
 //! One round: the lease, a run, and what is shown of it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
@@ -9,16 +9,16 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::daemon::Round;
-use super::meter::Meter;
-use super::recent::{self, AllRecent, RunSummary};
+use super::recent;
+use super::shown::Shown;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{HttpSettings, LakeSettings, Settings, Stream};
-use crate::export::{self, Context, Observer, Overview, Spent, StreamCoverage, Warnings};
+use crate::export::{self, Context, Observer, Overview, Spent, Warnings};
 use crate::kore::{Traffic, Transport, http_client};
 use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
 use crate::model::{Month, local_now};
-use crate::notify;
+use crate::notify::{self, Nominal};
 use crate::plan::Scope;
 use crate::report::{Report, UnitReport, exit};
 use crate::shelf::Shelf;
@@ -64,65 +64,6 @@ impl Reach for Outside {
 
     fn http(&self, settings: &HttpSettings, direct: bool) -> Result<Arc<dyn Transport>, String> {
         http_client(settings, direct)
-    }
-}
-
-/// What the daemon shows: updated after each run.
-pub struct Shown {
-    pub(super) meter: Meter,
-    state: RwLock<State>,
-}
-
-/// How it goes.
-#[derive(Clone, Default)]
-pub struct State {
-    /// The last run's report.
-    pub last: Option<Arc<Report>>,
-    /// How the lake stood after it.
-    pub coverage: Arc<Vec<StreamCoverage>>,
-    /// The newest days of every stream.
-    pub(super) recent: Arc<AllRecent>,
-    /// The newest runs in short, the newest first.
-    pub(super) runs: Arc<Vec<RunSummary>>,
-    /// When the round under way began.
-    pub under_way: Option<DateTime<Utc>>,
-    /// Why the last round came to no report.
-    pub failure: Option<String>,
-    /// Why a new configuration was refused.
-    pub refused: Option<String>,
-    /// Whether a round has come to an end.
-    pub ready: bool,
-}
-
-impl Default for Shown {
-    fn default() -> Self {
-        Self { meter: Meter::new(), state: RwLock::default() }
-    }
-}
-
-impl Shown {
-    /// How it goes now.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Ticks came while a round was under way.
-    pub fn skipped(&self, ticks: u64) {
-        if ticks > 0 {
-            info!(ticks, "ticks skipped: one round stands for all of them");
-            self.meter.skipped(ticks);
-        }
-    }
-
-    /// A new configuration was taken up, or refused with its problems.
-    pub fn reloaded(&self, refused: Option<String>) {
-        self.meter.reloaded(refused.is_none());
-        self.change(|state| state.refused = refused);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -194,14 +135,14 @@ impl Worker {
             }
         };
         if !lake.is_shared() {
-            return self.run(settings, &lake, self.stop.clone()).await;
+            return self.run(settings, &lake, round, self.stop.clone()).await;
         }
         let Some((lease, done)) = self.win(contender, settings, &lake).await? else { return Ok(()) };
         self.shown.meter.lease(true);
-        let (tick, since) = match round {
+        let since = match round {
             // Daemons that start together need not all catch up.
-            Round::Start(now) => (now, now - LEASE_TIME),
-            Round::Tick(tick) => (tick, tick),
+            Round::Start(now) => now - LEASE_TIME,
+            Round::Tick(tick) => tick,
         };
         let result = if done.is_some_and(|done| done >= since) {
             info!("another daemon has done this round");
@@ -209,7 +150,7 @@ impl Worker {
             self.show(settings, &lake, None).await;
             Ok(())
         } else {
-            self.run_under(lease, settings, &lake, tick).await
+            self.run_under(lease, settings, &lake, round).await
         };
         self.shown.meter.lease(false);
         result
@@ -241,10 +182,10 @@ impl Worker {
         mut lease: Lease,
         settings: &Arc<Settings>,
         lake: &Lake,
-        tick: DateTime<Utc>,
+        round: Round,
     ) -> Result<(), Failure> {
         let stop = self.stop.child_token();
-        let run = self.run(settings, lake, stop.clone());
+        let run = self.run(settings, lake, round, stop.clone());
         tokio::pin!(run);
         let mut is_ours = true;
         let result = loop {
@@ -261,7 +202,7 @@ impl Worker {
         };
         if is_ours {
             // A round that was stopped has not done its tick.
-            let done = (!self.stop.is_cancelled() && result.is_ok()).then_some(tick);
+            let done = (!self.stop.is_cancelled() && result.is_ok()).then_some(round.due());
             give_back(lease, lake, done).await;
         }
         result
@@ -271,6 +212,7 @@ impl Worker {
         &self,
         settings: &Arc<Settings>,
         lake: &Lake,
+        round: Round,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let traffic = Arc::new(Traffic::default());
@@ -295,9 +237,10 @@ impl Worker {
                 self.cover(overview, &reports);
             }
         };
-        let report = export::run(&context, &streams, &Scope::default(), begin, stopped).await?;
+        let nominal = Nominal { tick: round.due(), next: settings.serve.schedule.next_after(round.due()) };
+        let nominal = Some(nominal);
+        let report = notify::run(&context, &streams, &Scope::default(), nominal, begin, stopped).await?;
         self.shown.meter.run_ended(&report, &traffic);
-        notify::tell(&settings.notify, context.http.as_ref(), &report).await;
         let report = Arc::new(report);
         self.shown.change(|state| state.last = Some(report.clone()));
         self.show(settings, lake, Some(report)).await;

@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
     ("sql", &["config", "lake", "model", "table"]),
-    ("notify", &["config", "kore", "report", "secret"]),
+    ("notify", &["config", "export", "kore", "model", "plan", "report", "secret", "table"]),
     ("simulator", &["clock", "model", "secret"]),
     (
         "serve",

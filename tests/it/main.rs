@@ -18,6 +18,7 @@ mod histories;
 mod hostile;
 mod inside;
 mod layers;
+mod lineage;
 mod mend;
 mod moto;
 mod notify;

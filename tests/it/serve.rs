@@ -82,7 +82,7 @@ impl Daemon {
     }
 
     /// The exit code after a signal, which must not take long.
-    fn stop(mut self, signal: &str) -> i32 {
+    pub(crate) fn stop(mut self, signal: &str) -> i32 {
         self.signal(signal);
         let began = Instant::now();
         let status = self.child.wait().unwrap();

@@ -17,19 +17,29 @@ impl Checker<'_> {
 
     /// The reference to an address that is a secret, by a file or a variable.
     fn address(&mut self, key: &str, file: &Field<String>, variable: &Field<String>) -> Option<SecretRef> {
+        let (key, reference) = self.reference(key, file, variable)?;
+        match reference.read().map(|secret| Url::parse(secret.expose())) {
+            Ok(Ok(url)) if matches!(url.scheme(), "http" | "https") => {}
+            Ok(_) => self.report(&key, format_args!("{reference} holds no URL"), Some("an `https://` URL")),
+            Err(error) => self.report(&key, error, None),
+        }
+        Some(reference)
+    }
+
+    /// The reference to a secret, by `<key>_file` or `<key>_env`, with the key that was given.
+    pub(super) fn reference(
+        &mut self,
+        key: &str,
+        file: &Field<String>,
+        variable: &Field<String>,
+    ) -> Option<(String, SecretRef)> {
         let (file_key, variable_key) = (format!("{key}_file"), format!("{key}_env"));
         let file = self.path(&file_key, file).map(SecretRef::File);
         let variable = self.value(&variable_key, variable).map(SecretRef::Env);
-        let key = if file.is_some() { &file_key } else { &variable_key };
         if file.is_some() && variable.is_some() {
             self.report(&variable_key, format_args!("`{file_key}` is given too"), Some("give one of them"));
         }
-        let reference = file.or(variable)?;
-        match reference.read().map(|secret| Url::parse(secret.expose())) {
-            Ok(Ok(url)) if matches!(url.scheme(), "http" | "https") => {}
-            Ok(_) => self.report(key, format_args!("{reference} holds no URL"), Some("an `https://` URL")),
-            Err(error) => self.report(key, error, None),
-        }
-        Some(reference)
+        let key = if file.is_some() { file_key } else { variable_key };
+        Some((key, file.or(variable)?))
     }
 }
