@@ -231,6 +231,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_fullest_window_of_all_is_told() {
+        let clock = clock();
+        let limiter = limiter(&[(4, 60_000), (10, 3_600_000)], &clock);
+        limiter.remember(2, Duration::from_secs(1000));
+        let mut shares = vec![limiter.fullest()];
+        for wait in [0, 0, 90, 90, 90] {
+            clock.sleep(Duration::from_secs(wait)).await;
+            drop(limiter.acquire().await);
+            shares.push(limiter.fullest());
+        }
+        // Two of four in a minute, and only then more of the ten in the hour.
+        for (share, expected) in shares.iter().zip([0.0, 0.3, 0.5, 0.5, 0.6, 0.7]) {
+            assert!((share - expected).abs() < 1e-9, "{shares:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_pause_holds_back_everything() {
         let clock = clock();
         let limiter = limiter(&[(60, 60_000)], &clock);

@@ -210,3 +210,32 @@ fn describe() {
         describe_gauge!(name, text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::Totals;
+
+    #[test]
+    fn seconds_are_counted_from_the_sum_of_what_was_waited() {
+        let meter = Meter::new();
+        let report = Report {
+            run_id: uuid::Uuid::nil(),
+            version: "0".into(),
+            started_at: DateTime::UNIX_EPOCH,
+            ended_at: DateTime::UNIX_EPOCH,
+            exit_code: 0,
+            totals: Totals { rate_wait_ms: 700, ..Totals::default() },
+            requests: BTreeMap::new(),
+            warnings: vec![],
+            units: vec![],
+        };
+        for expected in [0, 1, 2, 2] {
+            meter.run_ended(&report, &Traffic::default());
+            let text = meter.render();
+            assert!(text.contains(&format!("trendlake_rate_wait_seconds_total {expected}\n")), "{text}");
+        }
+    }
+}

@@ -107,6 +107,8 @@ fn it_catches_up_shows_how_it_goes_and_leaves() {
     assert_eq!(metric(&text, "trendlake_requests_total{status=\"2xx\"}"), Some(12.0), "{text}");
     assert_eq!(metric(&text, "trendlake_units_total{outcome=\"committed\"}"), Some(12.0));
     assert_eq!(metric(&text, "trendlake_runs_total{exit_code=\"0\"}"), Some(1.0));
+    let quota = metric(&text, "trendlake_stream_quota_used_ratio{stream=\"s1\"}").unwrap();
+    assert!(0.0 < quota && quota < 0.001, "six requests of 100,000: {quota}");
     let fresh = metric(&text, "trendlake_stream_fresh_until_timestamp_seconds{stream=\"s1\"}").unwrap();
     let now = chrono::Utc::now().timestamp();
     #[expect(clippy::cast_precision_loss, reason = "exact for millions of years")]

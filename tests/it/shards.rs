@@ -1,6 +1,6 @@
 //! Several processes that divide the streams of one lake between them, as the pods of an indexed job do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
 use super::s3::{Conditions, S3Server, command, configure, expected_keys, first_of_month, run};
@@ -69,6 +69,37 @@ fn a_share_without_a_stream_is_done_at_once() {
     }
     assert_eq!(wrote, 1);
     assert_eq!(requests(&sandbox), BTreeMap::from([("st-1".to_owned(), 2)]));
+}
+
+/// The first process fails, the last one does not: what the lake is said to lack is not only what the last one knows.
+#[test]
+fn the_status_knows_the_failures_of_every_shard() {
+    const STREAMS: usize = 6;
+    let first = first_of_month(0).to_string();
+    let sandbox = Sandbox::new(STREAMS, &first, settled());
+    let run =
+        |shard: &str, code| sandbox.run(&["run", "--output", "json", "--shard", shard]).expect(code).json();
+    sandbox.simulator.set_faults(vec!["http-404".parse().unwrap()]);
+    let failed = run("0/2", 65);
+    sandbox.simulator.set_faults(Vec::new());
+    let good = run("1/2", 0);
+    let streams = |report: &serde_json::Value| -> BTreeSet<String> {
+        let units = report["units"].as_array().unwrap();
+        units.iter().map(|unit| unit["stream"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(!streams(&good).is_empty() && !streams(&failed).is_empty());
+    let status = sandbox.run(&["status", "--output", "json"]).expect(0).json();
+    assert_eq!(status["last_run"]["run_id"], good["run_id"]);
+    let is_failed = |stream: &serde_json::Value| {
+        stream["units"].as_array().unwrap().iter().all(|unit| unit["state"] == "failed")
+    };
+    let said = status["streams"].as_array().unwrap().iter().filter(|stream| is_failed(stream));
+    let said: BTreeSet<_> = said.map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, streams(&failed));
+    // What was made good since is no longer failed.
+    run("0/2", 0);
+    let status = sandbox.run(&["status", "--output", "json"]).expect(0).stdout;
+    assert!(!status.contains("failed"), "{status}");
 }
 
 #[test]

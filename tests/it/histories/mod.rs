@@ -7,7 +7,10 @@
 //!
 //! `TRENDLAKE_SEEDS=0..10000 cargo test --test it histories::` runs as many as one likes.
 
+mod fleet;
+mod month;
 mod sea;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -29,10 +32,10 @@ use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{OnMissing, Settings, Sources, Stream};
 use trendlake::export::{self, Context, Spent, Warnings};
-use trendlake::kore::{Client, Traffic, Transport, check};
+use trendlake::kore::{Traffic, Transport, check};
 use trendlake::lake::{Lake, parse_key};
-use trendlake::model::{Dataset, Grain, Partition, Question, Slice, Unit, local_now};
-use trendlake::plan::{Scope, stream_windows};
+use trendlake::model::{Dataset, Grain, Partition, Question, Slice, Unit};
+use trendlake::plan::Scope;
 use trendlake::report::Report;
 use trendlake::secret::Secret;
 use trendlake::shelf::Shelf;
@@ -64,23 +67,29 @@ impl Transport for Channel {
                 return broken();
             }
             let url = request.url().clone();
-            let mut call = axum::http::Request::builder().method(request.method().clone());
-            for (name, value) in request.headers() {
-                call = call.header(name, value);
-            }
-            let call = call.uri(url.as_str()).body(Body::empty()).unwrap();
-            let (head, body) = self.router.clone().oneshot(call).await.unwrap().into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-            if head.status.is_success() {
-                self.remember(&url, &body);
+            let answer = ask(&self.router, request).await;
+            if answer.status().is_success() {
+                self.remember(&url, answer.body());
             }
             self.ship.sail().await;
             if self.ship.storm("answer lost") {
                 return broken();
             }
-            Ok(axum::http::Response::from_parts(head, body).into())
+            Ok(answer.into())
         })
     }
+}
+
+/// Carries a request to a server within this process.
+async fn ask(router: &Router, request: reqwest::Request) -> axum::http::Response<Bytes> {
+    let mut call = axum::http::Request::builder().method(request.method().clone());
+    for (name, value) in request.headers() {
+        call = call.header(name, value);
+    }
+    let call = call.uri(request.url().as_str()).body(Body::empty()).unwrap();
+    let (head, body) = router.clone().oneshot(call).await.unwrap().into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    axum::http::Response::from_parts(head, body)
 }
 
 impl Channel {
@@ -361,55 +370,14 @@ impl History {
 
     /// Every due partition is there once and holds what the API answers now.
     async fn compare(&mut self) {
-        let mut left = self.sea.under("lake/user_engagement");
-        let now = self.ours.now();
-        for stream in &*self.streams.clone() {
-            let client = Client::new(
-                stream,
-                Arc::new(Channel {
-                    router: self.simulator.router(),
-                    ship: self.ship(0),
-                    answers: self.answers.clone(),
-                    streams: self.streams.clone(),
-                }),
-                1 << 24,
-                self.settings.retry,
-                (self.ours.clone(), self.chance.clone()),
-                Arc::default(),
-            )
-            .unwrap();
-            for window in stream_windows(stream, &Scope::default(), now) {
-                for &grain in &stream.grains {
-                    let question = Question {
-                        stream: stream.id.clone(),
-                        grain,
-                        slice: Slice::ALL,
-                        zone: stream.zone,
-                        window,
-                    };
-                    let trend = client.fetch(&question).await.unwrap().trend;
-                    let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
-                    for partition in unit.partitions() {
-                        let key = format!("lake/{}", trendlake::lake::key(&partition));
-                        let bytes = left.remove(&key).unwrap_or_else(|| panic!("{key} is missing"));
-                        let sound = inspect(&partition, &bytes).unwrap();
-                        let answers = [(Slice::ALL, trend.clone())];
-                        let fetched_at = sound.footer.fetched_at;
-                        let truth = table::batch(partition.dataset, stream, window, &answers, fetched_at);
-                        assert_eq!(sound.batch.num_rows(), truth.num_rows(), "{key}");
-                        for name in FIGURES {
-                            assert_eq!(
-                                sound.batch.column_by_name(name),
-                                truth.column_by_name(name),
-                                "{key}: {name}"
-                            );
-                        }
-                    }
-                }
-            }
-        }
-        assert!(left.is_empty(), "what nobody asked for: {:?}", left.keys());
-        assert_eq!(local_now(now, chrono_tz::UTC).date(), local_now(self.ours.now(), chrono_tz::UTC).date());
+        let transport = Channel {
+            router: self.simulator.router(),
+            ship: self.ship(0),
+            answers: self.answers.clone(),
+            streams: self.streams.clone(),
+        };
+        let parts = (self.ours.clone(), self.chance.clone());
+        truth::compare(&self.sea, &self.settings, Arc::new(transport), parts).await;
     }
 }
 

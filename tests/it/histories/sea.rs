@@ -68,6 +68,8 @@ pub(crate) struct Sea {
     clock: Clock,
     log: Arc<Log>,
     judge: Box<Judge>,
+    /// Nobody gets through.
+    pub closed: AtomicBool,
 }
 
 impl Sea {
@@ -78,6 +80,7 @@ impl Sea {
             clock: clock.clone(),
             log: log.clone(),
             judge,
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -88,7 +91,7 @@ impl Sea {
         under.map(|(key, object)| (key.clone(), object.bytes.clone())).collect()
     }
 
-    fn put(&self, key: &str, bytes: Bytes, mode: &PutMode) -> Result<PutResult> {
+    fn put(&self, key: &str, bytes: &Bytes, mode: &PutMode) -> Result<PutResult> {
         let mut objects = self.objects.lock().unwrap();
         let there = objects.get(key);
         let path = key.to_owned();
@@ -102,9 +105,11 @@ impl Sea {
             }
             _ => {}
         }
-        (self.judge)(key, &bytes, there.map(|there| &there.bytes));
+        (self.judge)(key, bytes, there.map(|there| &there.bytes));
         let mut versions = self.versions.lock().unwrap();
         *versions += 1;
+        // A copy of its own, so that what the lake takes of the memory is known.
+        let bytes = Bytes::copy_from_slice(bytes);
         let object = Object { bytes, version: *versions, written_at: self.clock.now() };
         objects.insert(path, object);
         Ok(PutResult { e_tag: Some(versions.to_string()), version: None, extensions: Extensions::default() })
@@ -138,7 +143,7 @@ impl Ship {
 
     /// Whether this is one of the operations that fail.
     pub(crate) fn storm(&self, name: &'static str) -> bool {
-        let strikes = self.chance.bits() % 1000 < self.storms;
+        let strikes = self.chance.bits() % 1000 < self.storms || self.sea.closed.load(Ordering::Relaxed);
         if strikes {
             self.sea.log.fault(name);
         }
@@ -166,7 +171,7 @@ impl ObjectStore for Ship {
         if self.storm("put refused though nothing is there") {
             return Err(Error::AlreadyExists { path: at.to_string(), source: "409".into() });
         }
-        let result = self.sea.put(at.as_ref(), bytes.into(), &options.mode);
+        let result = self.sea.put(at.as_ref(), &bytes.into(), &options.mode);
         self.note(format_args!("put {at}: {}", if result.is_ok() { "done" } else { "conflict" }));
         self.sail().await;
         if self.storm("put done, reply lost") {
