@@ -24,7 +24,7 @@ use lineage::Lineage;
 use send::{Message, address, send};
 
 /// For how long a run that is being stopped tries to tell of it.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many open units a summary names.
 const MOST_OPEN: usize = 100;
 

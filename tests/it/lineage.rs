@@ -189,6 +189,11 @@ fn a_daemon_tells_of_each_round_and_of_one_that_is_stopped() {
     while sandbox.simulator.stats().streams.values().map(|s| s.requests).sum::<u64>() == 0 {
         daemon.until("/healthz", |status, _| status == 200);
     }
+    let (_, page) = daemon.get("/config");
+    assert!(
+        page.contains("lineage, to ") && page.contains("events.ndjson") && !page.contains(TOKEN),
+        "{page}"
+    );
     assert_eq!(daemon.stop("TERM"), 143);
     let events = events(&sandbox);
     assert_eq!(kinds(&events), ["START", "ABORT"]);

@@ -74,7 +74,7 @@ fn a_share_without_a_stream_is_done_at_once() {
 /// The first process fails, the last one does not: what the lake is said to lack is not only what the last one knows.
 #[test]
 fn the_status_knows_the_failures_of_every_shard() {
-    const STREAMS: usize = 6;
+    const STREAMS: usize = 12;
     let first = first_of_month(0).to_string();
     let sandbox = Sandbox::new(STREAMS, &first, settled());
     let run =

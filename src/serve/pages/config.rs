@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::{Place, name, page, ticked, words};
-use crate::config::{Algorithm, NotifySettings, OnMissing, RateLimit, Settings, Stream};
+use crate::config::{Algorithm, OnMissing, RateLimit, Settings, Stream};
 use crate::serve::site::Site;
 
 /// The configuration in force.
@@ -61,17 +61,22 @@ fn schedule(site: &Site, settings: &Settings) -> Markup {
             ("next tick", next),
             ("begins up to", text(format_args!("{} later", span(serve.jitter)))),
             ("listens on", text(serve.listen)),
-            ("tells of runs", told(&settings.notify)),
+            ("tells of runs", told(settings)),
         ],
     )
 }
 
-/// Who is told of runs: the addresses are secrets.
-fn told(notify: &NotifySettings) -> Markup {
+/// Who is told of runs: the addresses of a webhook and a ping are secrets.
+fn told(settings: &Settings) -> Markup {
+    let Settings { notify, lineage, .. } = settings;
     html! {
-        @if notify.webhook.is_none() && notify.ping.is_none() { "nobody" }
+        @if notify.webhook.is_none() && notify.ping.is_none() && lineage.is_none() { "nobody" }
         @for (what, reference) in [("a webhook", &notify.webhook), ("a ping", &notify.ping)] {
             @if let Some(reference) = reference { (what) ", address from " (ticked(&reference.to_string())) br; }
+        }
+        @if let Some(lineage) = lineage {
+            @if let Some(url) = &lineage.url { "lineage, to " code { (url) } br; }
+            @if let Some(file) = &lineage.file { "lineage, into " code { (file.display()) } }
         }
     }
 }

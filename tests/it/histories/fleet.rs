@@ -161,6 +161,14 @@ impl Daemon {
         Self { stop, ship, shown, task, settings, timetable }
     }
 
+    /// Waits for the end of its first round.
+    pub(super) async fn ready(&self, clock: &Clock) {
+        while !self.shown.state().ready {
+            assert!(!self.task.is_finished(), "the daemon has ended");
+            clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Takes up a new configuration.
     pub(super) fn take(&self, settings: &Arc<Settings>) {
         self.timetable.send_replace(timetable(settings));
@@ -212,12 +220,11 @@ fn what_fails_after_a_good_run_is_no_failure_of_the_run() {
         let settings = configure(folder.path(), &[1], 1, start);
         let daemon = Daemon::launch(&outside, 1, settings.clone(), &clock, [1, 2]);
         while outside.sea.under("lake/_trendlake/runs").is_empty() {
+            assert!(!daemon.task.is_finished(), "the daemon has ended");
             clock.sleep(Duration::from_millis(1)).await;
         }
         outside.sea.closed.store(true, Ordering::Relaxed);
-        while !daemon.shown.state().ready {
-            clock.sleep(Duration::from_secs(1)).await;
-        }
+        daemon.ready(&clock).await;
         let state = daemon.shown.state();
         assert_eq!((state.failure, state.last.map(|report| report.exit_code)), (None, Some(0)));
         let said = metrics(&daemon, &settings, &clock).await;

@@ -193,9 +193,7 @@ impl Month {
         let left = 60 - u64::from(self.clock.now().minute());
         self.clock.sleep(Duration::from_mins(left)).await;
         let daemon = self.launch();
-        while !daemon.shown.state().ready {
-            self.clock.sleep(Duration::from_secs(5)).await;
-        }
+        daemon.ready(&self.clock).await;
         assert_eq!(daemon.shown.state().last.unwrap().exit_code, 0);
         let berth = Berth { outside: self.outside.clone(), ship: daemon.ship.clone() };
         let parts = (self.clock.clone(), self.chance.clone());
