@@ -122,7 +122,8 @@ pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> 
             // A task of its own, so that a panic stays within the stream.
             let span = debug_span!("stream", id = %stream.id, name = stream.name);
             let work = stream::export_stream(context.clone(), stream, units);
-            match tokio::spawn(work.instrument(span)).await {
+            // Where nobody listens to spans this fine, the run's own is left.
+            match tokio::spawn(work.instrument(span).in_current_span()).await {
                 Ok(reports) => reports,
                 Err(_) => panicked(&context, &name, &due),
             }
