@@ -80,8 +80,14 @@ impl Talk {
     fn end(mut self) -> Value {
         drop(self.stdin.take());
         let last = serde_json::from_str(&self.line()).unwrap();
-        assert!(self.child.wait().unwrap().success());
+        self.close();
         last
+    }
+
+    /// Waits until it has ended, and with it whatever it has started.
+    fn close(mut self) {
+        drop(self.stdin.take());
+        assert!(self.child.wait().unwrap().success());
     }
 }
 
@@ -156,6 +162,7 @@ fn every_engine_finds_every_row(engines: &[&str]) {
         assert_eq!(of(&before)["rows"], of(&after)["rows"]);
         assert_ne!(of(&before)["digest"], of(&after)["digest"], "{dataset}: nothing was restated");
     }
+    readers.close();
 }
 
 #[test]
