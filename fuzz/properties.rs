@@ -11,7 +11,9 @@ use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use trendlake::config::{OnMissing, Settings};
 use trendlake::kore::{self, Checked};
 use trendlake::lake;
-use trendlake::model::{Channel, Counts, Dataset, Grain, Month, Points, Question, Slice, StreamId, windows};
+use trendlake::model::{
+    Channel, Counts, Dataset, Grain, Month, Period, Points, Question, Slice, StreamId, UnitKind, windows,
+};
 use trendlake::secret::Secret;
 use trendlake::table;
 
@@ -180,7 +182,15 @@ pub(crate) fn config_toml(data: &[u8]) {
                 assert!(stream.grains.is_sorted_by(|a, b| a < b) && !stream.grains.is_empty());
                 assert!(stream.rate_limits.iter().all(|l| l.requests > 0 && !l.per.is_zero()));
                 assert!((1..=31).contains(&stream.max_range_days) && !stream.rate_limits.is_empty());
-                assert_eq!(stream.fingerprint(), stream.clone().fingerprint());
+                assert!(
+                    stream.periods.is_sorted_by(|a, b| a < b) && !stream.periods.contains(&Period::Month)
+                );
+                assert!(
+                    stream
+                        .periods
+                        .iter()
+                        .all(|&p| stream.asked_alike(&stream.fingerprint(UnitKind::Periods), p))
+                );
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::config::{RateLimit, Stream};
-use crate::model::{Month, Partition, Unit, Window, local_now, windows};
+use crate::model::{Dataset, Month, Partition, Period, Span, Unit, UnitKind, Window, local_now, windows};
 
 /// For how long after a month has settled its footers are read rather than the listing believed.
 /// The listing tells when an object was written, which is after its answer was fetched.
@@ -34,6 +34,8 @@ pub enum Presence {
         fingerprint: String,
         /// The first day asked for.
         start: NaiveDate,
+        /// The setting by which it was judged what is final.
+        settle_days: u16,
         /// Whether all of its rows say that they are final.
         is_final: bool,
         /// Whether an older version of the columns wrote it.
@@ -113,42 +115,126 @@ pub struct Planned {
     pub state: State,
     /// Whether the lake holds none of its partitions.
     pub absent: bool,
+    /// How many questions it takes. Exact, but that a quarter under way which the API has refused as too
+    /// long is counted and not asked for again.
+    pub questions: u64,
 }
 
 /// The windows of a stream within the scope as of `now`, newest first.
 pub fn stream_windows(stream: &Stream, scope: &Scope, now: DateTime<Utc>) -> impl Iterator<Item = Window> {
-    let today = local_now(now, stream.zone).date();
-    let first = scope.from.map_or(stream.first_date, |from| from.first_day().min(stream.first_date));
+    let today = today(stream, now);
     let (from, to) = (scope.from, scope.to);
     let within = move |w: &Window| from.is_none_or(|f| f <= w.month) && to.is_none_or(|t| w.month <= t);
-    windows(first, today).rev().filter(within)
+    windows(first_date(stream, scope), today).rev().filter(within)
 }
 
-/// Every unit of a stream within the scope, final ones included, newest month first.
+/// Every unit of a stream within the scope, final ones included: newest month first, and the periods, which
+/// may take many requests, after all the rest.
 #[must_use]
 pub fn survey(stream: &Stream, inventory: &Inventory, scope: &Scope, now: DateTime<Utc>) -> Vec<Planned> {
-    let fingerprint = stream.fingerprint();
     let mut units = Vec::new();
+    let unit = |kind, month| Unit { stream: stream.id.clone(), kind, month };
+    let is_meant = |unit: &Unit| scope.broken.as_ref().is_none_or(|broken| broken.contains(unit));
     for window in stream_windows(stream, scope, now) {
         for &grain in &stream.grains {
-            let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
-            if scope.broken.as_ref().is_some_and(|broken| !broken.contains(&unit)) {
-                continue;
+            let unit = unit(grain.into(), window.month);
+            if is_meant(&unit) {
+                let mut planned = planned(stream, unit, window, inventory, scope, now);
+                planned.questions = stream.slices.len() as u64;
+                units.push(planned);
             }
-            let absent = unit.partitions().all(|p| !inventory.contains_key(&p));
-            let states =
-                unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
-            // A unit is as good as the worst of its partitions.
-            let state = states.max().unwrap_or(State::Missing);
-            let state = match scope {
-                Scope { broken: Some(_), .. } => State::Broken,
-                Scope { force: true, .. } => State::Forced,
-                _ => state,
-            };
-            units.push(Planned { unit, window, state, absent });
+        }
+    }
+    let today = today(stream, now);
+    for month in period_months(stream, scope, today) {
+        let unit = unit(UnitKind::Periods, month);
+        let there = inventory.get(&Partition { dataset: Dataset::Periods, stream: stream.id.clone(), month });
+        let first = match there {
+            Some(Presence::Known { start, .. }) => (*start).min(first_date(stream, scope)),
+            _ => first_date(stream, scope),
+        };
+        let spans = stream.spans(month, first);
+        if let Some(window) = period_window(&spans, today).filter(|_| is_meant(&unit)) {
+            let mut planned = planned(stream, unit, window, inventory, scope, now);
+            let asked = spans.iter().filter(|span| {
+                span.window(today).is_some() && !is_carried(stream, **span, there, planned.state)
+            });
+            planned.questions = asked.count() as u64 * stream.slices.len() as u64;
+            units.push(planned);
         }
     }
     units
+}
+
+/// The unit with its state, before it is known how many questions it takes.
+fn planned(
+    stream: &Stream,
+    unit: Unit,
+    window: Window,
+    inventory: &Inventory,
+    scope: &Scope,
+    now: DateTime<Utc>,
+) -> Planned {
+    let fingerprint = stream.fingerprint(unit.kind);
+    let absent = unit.partitions().all(|p| !inventory.contains_key(&p));
+    let states = unit.partitions().map(|p| state(stream, &fingerprint, window, inventory.get(&p), now));
+    // A unit is as good as the worst of its partitions.
+    let state = states.max().unwrap_or(State::Missing);
+    let state = match scope {
+        Scope { broken: Some(_), .. } => State::Broken,
+        Scope { force: true, .. } => State::Forced,
+        _ => state,
+    };
+    Planned { unit, window, state, absent, questions: 0 }
+}
+
+/// The date that a calendar in the stream's zone shows.
+fn today(stream: &Stream, now: DateTime<Utc>) -> NaiveDate {
+    local_now(now, stream.zone).date()
+}
+
+/// The first day to ask for.
+fn first_date(stream: &Stream, scope: &Scope) -> NaiveDate {
+    scope.from.map_or(stream.first_date, |from| from.first_day().min(stream.first_date))
+}
+
+/// The months within the scope in which periods end that have begun by today, newest first.
+fn period_months(stream: &Stream, scope: &Scope, today: NaiveDate) -> impl Iterator<Item = Month> {
+    let (from, to) = (scope.from, scope.to);
+    let within = move |m: &Month| from.is_none_or(|f| f <= *m) && to.is_none_or(|t| *m <= t);
+    let first = if stream.periods.is_empty() { NaiveDate::MAX } else { first_date(stream, scope) };
+    windows(first, today + Period::LONGEST).rev().map(|window| window.month).filter(within)
+}
+
+/// The days of a month's periods as of `today`: from the first one's first day on, up to the last one's last
+/// day. `None` where none of them has begun.
+#[must_use]
+pub fn period_window(spans: &[Span], today: NaiveDate) -> Option<Window> {
+    let month = spans.iter().find_map(|span| span.window(today))?.month;
+    let start = spans.iter().map(|span| span.start).min()?;
+    let end = spans.iter().map(|span| span.end).max()?;
+    Some(Window { month, start, end: end.min(today) })
+}
+
+/// Whether the rows of a period are taken over from the partition that is there, and not asked for: those
+/// that had settled when they were fetched.
+fn is_carried(stream: &Stream, span: Span, there: Option<&Presence>, state: State) -> bool {
+    match there {
+        Some(Presence::Known { fetched_at, fingerprint, start, settle_days, old_format: false, .. }) => {
+            carries(state)
+                && *start <= span.start
+                && *settle_days == stream.settle_days
+                && stream.asked_alike(fingerprint, span.period)
+                && stream.settled_at(span.end) <= *fetched_at
+        }
+        _ => false,
+    }
+}
+
+/// Whether a unit in this state takes over what is there and still stands.
+#[must_use]
+pub const fn carries(state: State) -> bool {
+    !matches!(state, State::Forced | State::Broken)
 }
 
 fn state(
@@ -163,7 +249,7 @@ fn state(
         None => return State::Missing,
         Some(Presence::Damaged) => return State::Damaged,
         Some(Presence::Listed { written_at }) => (*written_at, true, false),
-        Some(Presence::Known { fetched_at, fingerprint: asked, start, is_final, old_format }) => {
+        Some(Presence::Known { fetched_at, fingerprint: asked, start, is_final, old_format, .. }) => {
             // A partition that reaches further back than asked for is not cut.
             (*fetched_at, *is_final, asked != fingerprint || *old_format || *start > window.start)
         }
@@ -183,26 +269,50 @@ fn state(
 #[must_use]
 pub fn needs_footer(
     stream: &Stream,
-    month: Month,
+    partition: &Partition,
     written_at: DateTime<Utc>,
     verified: bool,
     now: DateTime<Utc>,
 ) -> bool {
-    let settled = stream.settled_at(month.last_day());
+    let settled = stream.settled_at(partition.month.last_day());
+    // What is provisional may hold periods that need not be asked for again.
+    let holds_settled = partition.dataset == Dataset::Periods;
     if now < settled {
         // Provisional whatever the footer says.
-        return false;
+        return holds_settled;
     }
     let undecided = settled..settled + LISTING_MARGIN;
-    !verified || now - settled < READ_FOOTERS_FOR || undecided.contains(&written_at)
+    !verified
+        || now - settled < READ_FOOTERS_FOR
+        || undecided.contains(&written_at)
+        || (holds_settled && written_at < settled)
 }
 
-/// How many requests a stream's units take, without retries. A damaged object is left alone, so
-/// nothing is asked for it.
+/// How many requests units take, without retries. A damaged object is left alone, so nothing is asked
+/// for it.
 #[must_use]
-pub fn requests(stream: &Stream, planned: &[Planned]) -> u64 {
-    let asked = planned.iter().filter(|p| !matches!(p.state, State::Final | State::Damaged)).count();
-    asked as u64 * stream.slices.len() as u64
+pub fn requests(planned: &[Planned]) -> u64 {
+    let asked = planned.iter().filter(|p| !matches!(p.state, State::Final | State::Damaged));
+    asked.map(|p| p.questions).sum()
+}
+
+/// How many requests a run spends at the most on a stream's periods, if it follows soon on another one: on
+/// those under way, and those that have ended and may still change.
+#[must_use]
+pub fn upkeep(stream: &Stream) -> u64 {
+    let open = |period: &Period| 1 + u64::from(u32::from(stream.settle_days).div_ceil(period.least_step()));
+    stream.periods.iter().map(open).sum::<u64>() * stream.slices.len() as u64
+}
+
+/// How many requests the limits let leave in a day.
+#[must_use]
+pub fn daily_budget(limits: &[RateLimit]) -> u64 {
+    const DAY: Duration = Duration::from_hours(24);
+    let of_day = |limit: &RateLimit| {
+        let requests = u128::from(limit.requests) * DAY.as_millis() / limit.per.as_millis().max(1);
+        u64::try_from(requests).unwrap_or(u64::MAX)
+    };
+    limits.iter().map(of_day).min().unwrap_or(u64::MAX)
 }
 
 /// The least time in which the limits let `requests` requests leave, the first one at once.

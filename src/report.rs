@@ -150,7 +150,7 @@ pub struct UnitReport {
     pub stream: String,
     /// The stream's name.
     pub stream_name: String,
-    /// `daily` or `hourly`.
+    /// `daily`, `hourly` or `periods`.
     pub grain: String,
     /// The month.
     pub month: String,

@@ -12,6 +12,7 @@ use super::printer::Printer;
 use super::{Setup, backfill_range, text};
 use crate::export::{self, StreamOverview};
 use crate::lake::Lake;
+use crate::model::UnitKind;
 use crate::plan::{Planned, State, least_time, requests};
 use crate::report::exit;
 use crate::shelf::Shelf;
@@ -42,7 +43,7 @@ struct UnitPlan {
     start: String,
     end: String,
     reason: String,
-    requests: usize,
+    requests: u64,
 }
 
 pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> Result<u8, Failure> {
@@ -65,15 +66,15 @@ pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> 
 
 fn stream_plan(overview: &StreamOverview) -> StreamPlan {
     let StreamOverview { stream, units } = overview;
-    let requests = requests(stream, units);
+    let requests = requests(units);
     let due = |p: &&Planned| p.state != State::Final;
     let unit = |p: &Planned| UnitPlan {
-        grain: p.unit.grain.to_string(),
+        grain: p.unit.kind.to_string(),
         month: p.unit.month.to_string(),
         start: p.window.start.to_string(),
         end: p.window.end.to_string(),
         reason: p.state.as_str().into(),
-        requests: stream.slices.len(),
+        requests: p.questions,
     };
     StreamPlan {
         stream: stream.id.to_string(),
@@ -132,31 +133,35 @@ fn at_least(secs: u64) -> String {
 
 /// The units in their order, neighbours of one grain and reason in one line.
 fn spans(units: &[UnitPlan]) -> Vec<String> {
-    let mut spans: Vec<(&UnitPlan, &UnitPlan, usize)> = Vec::new();
+    let mut spans: Vec<(&UnitPlan, &UnitPlan, usize, u64)> = Vec::new();
     let mut by_grain: Vec<&UnitPlan> = units.iter().collect();
     by_grain.sort_by_key(|u| u.grain.clone());
     for unit in by_grain {
         match spans.last_mut() {
             // Newest first: the span grows towards older months, and ends where one is final.
-            Some((first, last, count))
+            Some((first, last, count, requests))
                 if first.grain == unit.grain
                     && first.reason == unit.reason
                     && follows(&unit.month, &last.month) =>
             {
-                (*last, *count) = (unit, *count + 1);
+                (*last, *count, *requests) = (unit, *count + 1, *requests + unit.requests);
             }
-            _ => spans.push((unit, unit, 1)),
+            _ => spans.push((unit, unit, 1, unit.requests)),
         }
     }
-    let line = |(newest, oldest, count): (&UnitPlan, &UnitPlan, usize)| {
+    let line = |(newest, oldest, count, requests): (&UnitPlan, &UnitPlan, usize, u64)| {
+        // A month's figures take one request per slice, its periods one for each of them.
+        let is_periods = newest.grain == UnitKind::Periods.as_str();
+        let price =
+            if is_periods { format!(", {}", text::count(requests, "request")) } else { String::new() };
         if count == 1 {
             format!(
-                "  {:<7} {:<21} {:<12} {} to {}",
+                "  {:<7} {:<21} {:<12} {} to {}{price}",
                 newest.grain, newest.month, newest.reason, newest.start, newest.end
             )
         } else {
             let months = format!("{} to {}", oldest.month, newest.month);
-            format!("  {:<7} {months:<21} {:<12} {count} months", newest.grain, newest.reason)
+            format!("  {:<7} {months:<21} {:<12} {count} months{price}", newest.grain, newest.reason)
         }
     };
     spans.into_iter().map(line).collect()

@@ -11,7 +11,7 @@ use super::printer::Printer;
 use super::{Setup, text};
 use crate::export::{self, Condition, StreamCoverage};
 use crate::lake::{self, Lake};
-use crate::model::{Grain, Month, Unit};
+use crate::model::{Month, Unit, UnitKind};
 use crate::plan::Scope;
 use crate::report::exit;
 use crate::shelf::Shelf;
@@ -48,7 +48,7 @@ struct UnitStatus {
     month: String,
     state: &'static str,
     #[serde(skip)]
-    sign: (Grain, Month, Condition),
+    sign: (UnitKind, Month, Condition),
 }
 
 pub(super) async fn status(common: &Common, selection: &Selection, printer: &Printer) -> Result<u8, Failure> {
@@ -81,10 +81,10 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
 fn stream_status(coverage: &StreamCoverage) -> StreamStatus {
     let StreamCoverage { stream, units } = coverage;
     let unit = |(unit, condition): &(Unit, Condition)| UnitStatus {
-        grain: unit.grain.as_str(),
+        grain: unit.kind.as_str(),
         month: unit.month.to_string(),
         state: condition.as_str(),
-        sign: (unit.grain, unit.month, *condition),
+        sign: (unit.kind, unit.month, *condition),
     };
     StreamStatus {
         stream: stream.id.to_string(),
@@ -98,11 +98,11 @@ fn render(result: &StatusResult) -> String {
     let mut lines = Vec::new();
     for stream in &result.streams {
         lines.push(format!("{} ({}), zone {}", text::plain(&stream.name), stream.stream, stream.zone));
-        for grain in Grain::ALL {
+        for kind in UnitKind::ALL {
             let months: BTreeMap<Month, Condition> =
-                stream.units.iter().filter(|u| u.sign.0 == grain).map(|u| (u.sign.1, u.sign.2)).collect();
+                stream.units.iter().filter(|u| u.sign.0 == kind).map(|u| (u.sign.1, u.sign.2)).collect();
             if !months.is_empty() {
-                lines.extend(calendar::render(grain.as_str(), &months));
+                lines.extend(calendar::render(kind.as_str(), &months));
             }
         }
         lines.push(String::new());

@@ -21,6 +21,7 @@ use super::{Problem, Sources};
 
 mod lineage;
 mod notify;
+mod periods;
 mod serve;
 mod stream;
 

@@ -145,6 +145,11 @@ pub(super) struct Stream {
     pub grains: Field<Vec<String>>,
     /// The filter combinations: `"all"`, `"dashboard"` or tables.
     pub slices: Field<Slices>,
+    /// The periods whose users are counted as a whole: `month`, which comes with the daily figures and costs
+    /// nothing, `week`, `rolling_7d`, `rolling_28d` and `quarter`, each at a request of its own per slice.
+    pub summaries: Field<Vec<String>>,
+    /// The day on which weeks begin, such as `monday`.
+    pub week_start: Field<String>,
     /// For how many days after a month's end its figures may still change.
     pub settle_days: Field<u64>,
     /// The longest range to ask for at once, in days. Only for a server that does not take a month:

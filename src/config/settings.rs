@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use chrono_tz::Tz;
 use url::Url;
 
-use crate::model::{Grain, Schedule, Slice, StreamId, settled_at};
+use crate::model::{Grain, Month, Period, Schedule, Slice, Span, StreamId, UnitKind, settled_at};
 use crate::secret::SecretRef;
 
 /// The whole configuration, free of problems.
@@ -121,6 +121,10 @@ pub struct Stream {
     pub grains: Vec<Grain>,
     /// The filter combinations; sorted, at least one, none twice.
     pub slices: Vec<Slice>,
+    /// The periods, besides the month, whose users are counted as a whole; sorted, none twice.
+    pub periods: Vec<Period>,
+    /// The day on which weeks begin.
+    pub week_start: Weekday,
     /// How many days after its end a day's figures count as settled.
     pub settle_days: u16,
     /// The longest range to ask for at once, in days.
@@ -142,13 +146,53 @@ impl Stream {
         settled_at(last_day, self.zone, self.settle_days)
     }
 
+    /// What it is asked for, month by month.
+    pub fn unit_kinds(&self) -> impl Iterator<Item = UnitKind> {
+        let periods = (!self.periods.is_empty()).then_some(UnitKind::Periods);
+        self.grains.iter().copied().map(UnitKind::from).chain(periods)
+    }
+
+    /// The periods that end in `month` and do not begin before `first`, sorted. One that began earlier would
+    /// be a part of a figure.
+    #[must_use]
+    pub fn spans(&self, month: Month, first: NaiveDate) -> Vec<Span> {
+        let of_kind = |period: &Period| period.ending_in(month, self.week_start);
+        self.periods.iter().flat_map(of_kind).filter(|span| first <= span.start).collect()
+    }
+
     /// A fingerprint of what is asked of the API and written besides its figures. Where a
     /// partition carries another one, it was asked differently and is stale.
+    ///
+    /// That of periods is followed by what they are, so that it tells which rows of another one were asked
+    /// as they would be now.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self, kind: UnitKind) -> String {
         // Texts are quoted, so that no two settings give one text.
         let slices: Vec<_> = self.slices.iter().map(|s| format!("{:?}", s.to_string())).collect();
-        hex(&format!("{:?} {} {}", self.name, self.zone, slices.join(",")))
+        let figures = hex(&format!("{:?} {} {}", self.name, self.zone, slices.join(",")));
+        match kind {
+            UnitKind::Daily | UnitKind::Hourly => figures,
+            UnitKind::Periods => {
+                let periods = self.periods.iter().map(|&period| self.period_asked(period));
+                std::iter::once(figures).chain(periods).collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+
+    /// Whether a partition with this fingerprint has rows of `period` that were asked as they would be now.
+    #[must_use]
+    pub fn asked_alike(&self, fingerprint: &str, period: Period) -> bool {
+        let mut words = fingerprint.split(' ');
+        words.next() == Some(&self.fingerprint(UnitKind::Daily))
+            && words.any(|word| word == self.period_asked(period))
+    }
+
+    /// A kind of period with the setting that cuts it.
+    fn period_asked(&self, period: Period) -> String {
+        match period {
+            Period::Week => format!("{period}:{}", self.week_start),
+            _ => period.to_string(),
+        }
     }
 }
 
@@ -278,6 +322,8 @@ impl Stream {
             first_date: "2026-01-15".parse().unwrap(),
             grains: Grain::ALL.to_vec(),
             slices: vec![Slice::ALL, Slice::DASHBOARD],
+            periods: vec![],
+            week_start: Weekday::Mon,
             settle_days: 3,
             max_range_days: 31,
             on_missing: OnMissing::Null,

@@ -21,7 +21,8 @@ pub(super) struct Changes {
 
 const COUNTS: [&str; 3] = ["unique_users", "new_users", "returning_users"];
 
-/// Compares row by row. A month's running summary changes by its nature, so it has no restatements.
+/// Compares row by row. The running summary of a month or another period changes by its nature, so it has no
+/// restatements until it has settled; those of the month are not counted then either.
 pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) -> Changes {
     if dataset == Dataset::Summary {
         return Changes::default();
@@ -32,6 +33,9 @@ pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) 
     };
     let new_index: HashMap<&OwnedRow, usize> = new_rows.iter().enumerate().map(|(i, row)| (row, i)).collect();
     let was_final = column(prior, "is_final").as_boolean();
+    // Of periods, whether there are figures at all.
+    let available = if dataset == Dataset::Periods { "is_available" } else { "is_final" };
+    let [had, has] = [prior, new].map(|batch| column(batch, available).as_boolean());
     let counts = COUNTS.map(|name| (figures(prior, name), figures(new, name)));
     let old_slices = rows(prior, &keys[..3]).unwrap_or_default();
     // By slice: whether settled rows had users, and whether any of these rows still has.
@@ -39,6 +43,9 @@ pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) 
     let mut restated = 0;
     for (old, key) in old_rows.iter().enumerate() {
         let Some(&new) = new_index.get(key) else { continue };
+        if dataset == Dataset::Periods && !(was_final.value(old) && had.value(old) && has.value(new)) {
+            continue;
+        }
         for (before, after) in &counts {
             restated += u64::from(value(before, old) != value(after, new));
         }

@@ -85,7 +85,7 @@ pub fn coverage<'a>(
             State::Final => Condition::Final,
             _ if suspect.contains(unit) => Condition::Suspect,
             State::Damaged => Condition::Damaged,
-            _ if failed.contains(&(unit.stream.as_str(), unit.grain.as_str(), month.as_str())) => {
+            _ if failed.contains(&(unit.stream.as_str(), unit.kind.as_str(), month.as_str())) => {
                 Condition::Failed
             }
             State::Provisional => Condition::Provisional,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Kind, Lake};
-use crate::model::{Partition, StreamId};
+use crate::model::{Dataset, Partition, StreamId, UnitKind};
 use crate::plan::{self, Inventory, Planned, Presence, Scope};
 use crate::report::exit;
 use crate::shelf::{self, Found, Shelf, Survey};
@@ -76,10 +76,12 @@ pub async fn overview(
         streams.iter().map(|stream| (&stream.id, (stream, note.is_verified(stream, &location)))).collect();
     let needs_footer = |partition: &Partition, written_at| {
         known.get(&partition.stream).is_some_and(|(stream, verified)| {
-            plan::needs_footer(stream, partition.month, written_at, *verified, now)
+            plan::needs_footer(stream, partition, written_at, *verified, now)
         })
     };
-    let Survey { found, foreign } = shelf.survey(single, needs_footer).await?;
+    let are_asked = |kind| kind != UnitKind::Periods || streams.iter().any(|s| !s.periods.is_empty());
+    let datasets: Vec<_> = Dataset::ALL.into_iter().filter(|d| are_asked(d.unit_kind())).collect();
+    let Survey { found, foreign } = shelf.survey(&datasets, single, needs_footer).await?;
     let mut by_stream: BTreeMap<StreamId, Inventory> = BTreeMap::new();
     for (partition, found) in found {
         by_stream.entry(partition.stream.clone()).or_default().insert(partition, presence(found));
@@ -151,7 +153,10 @@ impl Error {
 /// copied lake, the time at which an object was written says nothing of when it was fetched.
 fn settings_fingerprint(stream: &Stream, location: &str) -> String {
     let Stream { first_date, settle_days, .. } = stream;
-    hex(&format!("{} {first_date} {settle_days} {FORMAT_VERSION} {location:?}", stream.fingerprint()))
+    hex(&format!(
+        "{} {first_date} {settle_days} {FORMAT_VERSION} {location:?}",
+        stream.fingerprint(UnitKind::Periods)
+    ))
 }
 
 /// Where the lake is, whatever folder the program was started in.
@@ -175,6 +180,7 @@ fn presence(found: Found) -> Presence {
             is_final: footer.is_final,
             fingerprint: footer.fingerprint,
             start: footer.start,
+            settle_days: footer.settle_days,
         },
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 mod coverage;
 mod inventory;
 mod parked;
+mod periods;
 mod run;
 mod stream;
 mod unit;

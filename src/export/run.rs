@@ -177,7 +177,7 @@ async fn leave_behind(
     let settled = |unit: &Unit| {
         let is_it = |u: &&UnitReport| {
             u.stream == unit.stream.as_str()
-                && u.grain == unit.grain.as_str()
+                && u.grain == unit.kind.as_str()
                 && u.month == unit.month.to_string()
         };
         let found = report.units.iter().find(is_it);

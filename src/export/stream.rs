@@ -79,7 +79,7 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
     };
     let (context, client, stream, breaker, finished) = (&context, &client, &stream, &breaker, &finished);
     let reports = units.into_iter().map(|planned| {
-        let span = debug_span!("unit", grain = %planned.unit.grain, month = %planned.unit.month);
+        let span = debug_span!("unit", grain = %planned.unit.kind, month = %planned.unit.month);
         let work = async move {
             let outcome = match (client, breaker.blown()) {
                 (_, Some(failure)) => unit::Finished::failed(failure),

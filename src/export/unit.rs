@@ -9,11 +9,12 @@ use tracing::{debug, info, warn};
 
 use super::compare::{Changes, compare};
 use super::parked;
+use super::periods;
 use super::{Context, Warnings};
 use crate::config::Stream;
 use crate::kore::{self, Class, Client, SignerError};
 use crate::lake::{self, Kind};
-use crate::model::{Dataset, Partition, Question, Slice, Trend, Window, local_now};
+use crate::model::{Dataset, Partition, Question, Slice, Trend, UnitKind, Window, local_now};
 use crate::plan::{Planned, State};
 use crate::report::{Amount, Failure, Outcome, Severity, UnitReport};
 use crate::shelf::{Prior, Settled};
@@ -41,7 +42,7 @@ impl Finished {
 }
 
 /// The end of a unit before its time.
-enum Stop {
+pub(super) enum Stop {
     /// The run is being stopped.
     Open,
     Failed(Failure),
@@ -86,42 +87,67 @@ async fn attempt(
     }
     let priors = read_priors(context, planned).await?;
     let today = local_now(context.clock.now(), stream.zone).date();
-    let Some(window) = begun(widened(planned.window, &priors), today) else {
+    let built = tokio::select! {
+        () = context.stop.cancelled() => return Err(Stop::Open),
+        built = build(context, client, stream, planned, priors, today) => built?,
+    };
+    let Some((built, missing, in_pieces)) = built else {
         let outcome = Outcome::Unchanged;
         return Ok(Finished { outcome, stops_stream: false, missing: 0, restated: 0 });
     };
-    let answers = tokio::select! {
-        () = context.stop.cancelled() => return Err(Stop::Open),
-        answers = fetch(context, client, stream, planned, window) => answers?,
-    };
-    let latest_prior = priors.iter().filter_map(|(_, p)| p.footer().map(|f| f.fetched_at)).max();
-    // The clock may have stepped back since the prior was written; the answer is newer all the same.
-    let fetched_at = latest_prior.map_or(answers.asked_at, |prior| prior.max(answers.asked_at));
-    // As exact as a footer tells it: a put whose reply was lost is recognised by it.
-    let fetched_at = fetched_at.trunc_subsecs(6);
-    let build = |(partition, prior): (Partition, Prior)| {
-        let dataset = partition.dataset;
-        let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
-        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
-        let footer = footer(stream, window, &batch, fetched_at);
-        Built { partition, prior, batch, footer, changes }
-    };
-    let built: Vec<_> = priors.into_iter().map(build).collect();
     if planned.state != State::Forced && built.iter().any(|b| b.changes.vanished) {
         return Err(Stop::Failed(park(context, planned, &built).await?));
     }
     let restated = built.iter().map(|b| b.changes.restated).sum();
-    let outcome = commit(context, planned, &built, answers.in_pieces).await?;
-    Ok(Finished { outcome, stops_stream: false, missing: answers.missing, restated })
+    let outcome = commit(context, planned, &built, in_pieces).await?;
+    Ok(Finished { outcome, stops_stream: false, missing, restated })
 }
 
 /// A partition as it shall be, with what is in its place.
-struct Built {
-    partition: Partition,
-    prior: Prior,
-    batch: RecordBatch,
-    footer: Footer,
-    changes: Changes,
+pub(super) struct Built {
+    pub partition: Partition,
+    pub prior: Prior,
+    pub batch: RecordBatch,
+    pub footer: Footer,
+    pub changes: Changes,
+}
+
+/// Asks for the unit's figures, and gives its partitions as they shall be, how many figures are missing, and
+/// whether the range had to be asked in pieces. `None` where nothing of the unit has begun by `today`.
+async fn build(
+    context: &Context,
+    client: &Client,
+    stream: &Stream,
+    planned: &Planned,
+    priors: Vec<(Partition, Prior)>,
+    today: NaiveDate,
+) -> Result<Option<(Vec<Built>, u64, bool)>, Stop> {
+    let kind = planned.unit.kind;
+    if kind == UnitKind::Periods {
+        let prior = priors.into_iter().next().expect("every unit has a partition");
+        let built = periods::build(context, client, stream, planned, prior, today).await?;
+        return Ok(built.map(|built| (vec![built], 0, false)));
+    }
+    let Some(window) = begun(widened(planned.window, &priors), today) else { return Ok(None) };
+    let answers = fetch(context, client, stream, planned, window).await?;
+    let latest_prior = priors.iter().filter_map(|(_, p)| p.footer()).max_by_key(|f| f.fetched_at);
+    let fetched_at = not_before(latest_prior, answers.asked_at);
+    let build = |(partition, prior): (Partition, Prior)| {
+        let dataset = partition.dataset;
+        let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
+        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
+        let footer = footer(stream, kind, (window, window.month.last_day()), &batch, fetched_at);
+        Built { partition, prior, batch, footer, changes }
+    };
+    Ok(Some((priors.into_iter().map(build).collect(), answers.missing, answers.in_pieces)))
+}
+
+/// When an answer was had that was asked for at `asked_at`. The clock may have stepped back since what is
+/// there was written; the answer is newer all the same.
+pub(super) fn not_before(there: Option<&Footer>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
+    let fetched_at = there.map_or(asked_at, |there| there.fetched_at.max(asked_at));
+    // As exact as a footer tells it: a put whose reply was lost is recognised by it.
+    fetched_at.trunc_subsecs(6)
 }
 
 /// What is in the unit's places. It is read before anything is asked: whatever the answer then
@@ -217,15 +243,22 @@ fn begun(window: Window, today: NaiveDate) -> Option<Window> {
     (window.start <= today).then(|| Window { end: window.end.min(today), ..window })
 }
 
-fn footer(stream: &Stream, window: Window, batch: &RecordBatch, fetched_at: DateTime<Utc>) -> Footer {
+/// What a partition says of itself: the window asked for, whole once it reaches the `last` day.
+pub(super) fn footer(
+    stream: &Stream,
+    kind: UnitKind,
+    (window, last): (Window, NaiveDate),
+    batch: &RecordBatch,
+    fetched_at: DateTime<Utc>,
+) -> Footer {
     let settled = stream.settled_at(window.month.last_day());
     Footer {
         format_version: FORMAT_VERSION,
-        fingerprint: stream.fingerprint(),
+        fingerprint: stream.fingerprint(kind),
         start: window.start,
         end: window.end,
         settle_days: stream.settle_days,
-        is_final: window.end == window.month.last_day() && settled <= fetched_at,
+        is_final: window.end == last && settled <= fetched_at,
         content_hash: table::content_hash(batch),
         fetched_at,
     }
@@ -253,22 +286,13 @@ async fn fetch(
     for slice in &stream.slices {
         let question = Question {
             stream: stream.id.clone(),
-            grain: planned.unit.grain,
+            grain: planned.unit.kind.grain(),
             slice: slice.clone(),
             zone: stream.zone,
             window,
         };
-        let answer = match client.fetch(&question).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                if let kore::Error::Contract { body, .. } = &error
-                    && let Err(error) = parked::keep_rejected(context.lake(), &planned.unit, body).await
-                {
-                    warn!("the rejected answer was not kept: {error}");
-                }
-                return Err(api_stop(&error));
-            }
-        };
+        let answer = client.fetch(&question).await;
+        let answer = answered(context, planned, answer).await?;
         warn_of(&context.warnings, &question, &answer);
         missing += u64::from(answer.trend.missing);
         in_pieces |= answer.in_pieces;
@@ -279,11 +303,22 @@ async fn fetch(
     Ok(Answers { trends, asked_at: asked_at.expect("a stream has at least one slice"), missing, in_pieces })
 }
 
+/// What came of a question. What the server sent in place of a good answer is kept.
+pub(super) async fn answered<T>(
+    context: &Context,
+    planned: &Planned,
+    answer: Result<T, kore::Error>,
+) -> Result<T, Stop> {
+    if let Err(kore::Error::Contract { body, .. }) = &answer
+        && let Err(error) = parked::keep_rejected(context.lake(), &planned.unit, body).await
+    {
+        warn!("the rejected answer was not kept: {error}");
+    }
+    answer.map_err(|error| api_stop(&error))
+}
+
 fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
     let Question { stream, grain, window, .. } = question;
-    for path in &answer.drift {
-        warnings.add(format!("the API's answers have a key that this version does not know: `{path}`"));
-    }
     if answer.trend.missing > 0 {
         let what = match grain {
             crate::model::Grain::Daily => "day(s)",
@@ -297,6 +332,14 @@ fn warn_of(warnings: &Warnings, question: &Question, answer: &kore::Answer) {
     }
     if answer.in_pieces {
         warnings.add(format!("{stream}: the API takes no whole month at once; the months' summaries have no figures, since users do not add up"));
+    }
+    warn_of_oddities(warnings, answer);
+}
+
+/// Warns of what is odd about any answer.
+pub(super) fn warn_of_oddities(warnings: &Warnings, answer: &kore::Answer) {
+    for path in &answer.drift {
+        warnings.add(format!("the API's answers have a key that this version does not know: `{path}`"));
     }
     if let Some(skew) = answer.skew.map(|s| s.num_seconds()).filter(|s| s.abs() >= 30) {
         // In minutes, so that one skew is one warning.
@@ -374,7 +417,7 @@ pub(super) fn report(stream: &Stream, planned: &Planned, outcome: Outcome) -> Un
     UnitReport {
         stream: stream.id.to_string(),
         stream_name: stream.name.clone(),
-        grain: planned.unit.grain.to_string(),
+        grain: planned.unit.kind.to_string(),
         month: planned.unit.month.to_string(),
         reason: planned.state.as_str().into(),
         outcome,

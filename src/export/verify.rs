@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::Stream;
 use crate::lake;
 use crate::model::{Partition, StreamId, Unit};
-use crate::plan::{Scope, stream_windows};
+use crate::plan::{self, Inventory, Scope};
 use crate::shelf::{Inspected, Shelf};
 use crate::table::DamagedError;
 
@@ -115,14 +115,9 @@ pub async fn verify(
 
 /// The partitions of a stream that must be there: those of settled months.
 fn due(stream: &Stream, now: DateTime<Utc>) -> impl Iterator<Item = Partition> {
-    let scope = Scope::default();
-    let settled = stream_windows(stream, &scope, now)
-        .filter(move |window| stream.settled_at(window.month.last_day()) <= now)
-        .collect::<Vec<_>>();
-    settled.into_iter().flat_map(move |window| {
-        let unit = move |&grain| Unit { stream: stream.id.clone(), grain, month: window.month };
-        stream.grains.iter().map(unit).flat_map(|unit| unit.partitions().collect::<Vec<_>>())
-    })
+    let units = plan::survey(stream, &Inventory::new(), &Scope::default(), now).into_iter();
+    let settled = units.filter(move |p| stream.settled_at(p.unit.month.last_day()) <= now);
+    settled.flat_map(|planned| planned.unit.partitions().collect::<Vec<_>>())
 }
 
 fn finding(shelf: &Shelf, partition: &Partition, flaw: Flaw, message: String) -> Finding {

@@ -35,6 +35,8 @@ pub struct Client {
     sent: AtomicU64,
     /// The longest range that the API is known to take, in days.
     max_days: AtomicU32,
+    /// The shortest range that it is known not to take.
+    too_long_days: AtomicU32,
     /// How far the clock of the server that refused a token was ahead of ours, in seconds. Tokens are
     /// dated by it from then on: the server judges them by its own clock.
     skew_secs: AtomicI64,
@@ -80,6 +82,7 @@ impl Client {
             traffic,
             sent: AtomicU64::new(0),
             max_days: AtomicU32::new(stream.max_range_days),
+            too_long_days: AtomicU32::new(u32::MAX),
             skew_secs: AtomicI64::new(0),
         })
     }
@@ -111,19 +114,52 @@ impl Client {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        let Some(days) = self.shorter(question, &error).await else { return Err(error) };
+        self.max_days.fetch_min(days, Ordering::Relaxed);
+        self.fetch_in_pieces(question, days).await
+    }
+
+    /// Asks for the figures of exactly the question's days. `None` where the API does not take so long a
+    /// range: those of its pieces would not add up.
+    ///
+    /// # Errors
+    /// The last attempt's error.
+    pub async fn fetch_period(&self, question: &Question) -> Result<Option<Answer>, Error> {
+        let days = question.window.days();
+        if days >= self.too_long_days.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let error = match self.fetch_whole(question, self.retry.attempts).await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
+        };
+        if self.shorter(question, &error).await.is_none() {
+            return Err(error);
+        }
+        // Nobody asks again what counts as too long, so it has to be refused twice, with an answer between.
+        match self.fetch_whole(question, 1).await {
+            Err(error) if splits(&error) => {
+                self.too_long_days.fetch_min(days, Ordering::Relaxed);
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
+    /// The first half of a refused range that the API takes, or of that half, and so on, in days.
+    async fn shorter(&self, question: &Question, error: &Error) -> Option<u32> {
         let mut days = question.window.days();
-        while splits(&error) && days > 1 {
+        while splits(error) && days > 1 {
             days = days.div_ceil(2);
             debug!(stream = %question.stream, days, "asking for a shorter range");
             let first =
                 Window { end: question.window.start + Days::new(u64::from(days) - 1), ..question.window };
             let probe = Question { window: first, ..question.clone() };
             if self.fetch_whole(&probe, 1).await.is_ok() {
-                self.max_days.fetch_min(days, Ordering::Relaxed);
-                return self.fetch_in_pieces(question, days).await;
+                return Some(days);
             }
         }
-        Err(error)
+        None
     }
 
     /// Asks for at most `days` days at a time. The pieces' points make up the whole; their

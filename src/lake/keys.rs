@@ -63,7 +63,7 @@ mod tests {
 
     prop_compose! {
         fn partition()(
-            dataset in 0usize..3,
+            dataset in 0usize..4,
             stream in "[A-Za-z0-9][A-Za-z0-9_-]{0,5}(\\.[A-Za-z0-9_-]{1,5}){0,3}",
             year in 2000u32..3000,
             month in 1u32..13,

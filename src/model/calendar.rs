@@ -74,10 +74,11 @@ impl FromStr for Month {
     }
 }
 
-/// The days of one month that are asked for: both ends inclusive, as in the API, never empty.
+/// The days that are asked for: both ends inclusive, as in the API, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
-    /// The month that holds both ends.
+    /// The month whose figures they are. It holds both ends, but where the days are those of other periods:
+    /// then it holds the last scheduled day.
     pub month: Month,
     /// The first day.
     pub start: NaiveDate,
@@ -89,7 +90,7 @@ impl Window {
     /// How many days the window has, at least one.
     #[must_use]
     pub fn days(&self) -> u32 {
-        self.end.day() - self.start.day() + 1
+        u32::try_from((self.end - self.start).num_days() + 1).expect("a window is never empty")
     }
 
     /// The days, in order.

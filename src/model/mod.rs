@@ -5,6 +5,7 @@
 
 mod calendar;
 mod partition;
+mod period;
 mod schedule;
 mod shard;
 mod slice;
@@ -12,9 +13,10 @@ mod stream;
 mod trend;
 
 pub use calendar::{Month, ParseMonthError, Window, hour_start, local_now, settled_at, windows};
-pub use partition::{Dataset, Grain, Partition, Unit};
+pub use partition::{Dataset, Grain, Partition, Unit, UnitKind};
+pub use period::{Period, Span};
 pub use schedule::{InvalidCron, Schedule};
 pub use shard::{InvalidShard, Shard};
 pub use slice::{Channel, ConversationStatus, ConversationType, InvalidChannel, Slice};
 pub use stream::{InvalidStreamId, StreamId};
-pub use trend::{Averages, Counts, DayPoint, HourPoint, Points, Question, Summary, Trend};
+pub use trend::{Averages, Counts, DayPoint, HourPoint, PeriodRow, Points, Question, Summary, Trend};

@@ -26,15 +26,6 @@ impl Grain {
             Self::Hourly => "hourly",
         }
     }
-
-    /// The datasets that an answer of this grain fills. The summary comes with the daily answer.
-    #[must_use]
-    pub const fn datasets(self) -> &'static [Dataset] {
-        match self {
-            Self::Daily => &[Dataset::Daily, Dataset::Summary],
-            Self::Hourly => &[Dataset::Hourly],
-        }
-    }
 }
 
 impl fmt::Display for Grain {
@@ -60,11 +51,13 @@ pub enum Dataset {
     Hourly,
     /// Users of the whole month, which cannot be had by adding days.
     Summary,
+    /// Users of weeks, quarters and rolling periods, which cannot either.
+    Periods,
 }
 
 impl Dataset {
     /// Every dataset.
-    pub const ALL: [Self; 3] = [Self::Daily, Self::Hourly, Self::Summary];
+    pub const ALL: [Self; 4] = [Self::Daily, Self::Hourly, Self::Summary, Self::Periods];
 
     /// The name of the dataset and of its folder.
     #[must_use]
@@ -73,16 +66,24 @@ impl Dataset {
             Self::Daily => "user_engagement_daily",
             Self::Hourly => "user_engagement_hourly",
             Self::Summary => "user_engagement_summary",
+            Self::Periods => "user_engagement_periods",
         }
     }
 
-    /// The grain whose answer fills this dataset.
+    /// The units that fill this dataset.
+    #[must_use]
+    pub const fn unit_kind(self) -> UnitKind {
+        match self {
+            Self::Daily | Self::Summary => UnitKind::Daily,
+            Self::Hourly => UnitKind::Hourly,
+            Self::Periods => UnitKind::Periods,
+        }
+    }
+
+    /// The grain of the questions whose answers fill this dataset.
     #[must_use]
     pub const fn grain(self) -> Grain {
-        match self {
-            Self::Daily | Self::Summary => Grain::Daily,
-            Self::Hourly => Grain::Hourly,
-        }
+        self.unit_kind().grain()
     }
 }
 
@@ -107,7 +108,68 @@ impl Partition {
     /// The unit that fills it.
     #[must_use]
     pub fn unit(&self) -> Unit {
-        Unit { stream: self.stream.clone(), grain: self.dataset.grain(), month: self.month }
+        Unit { stream: self.stream.clone(), kind: self.dataset.unit_kind(), month: self.month }
+    }
+}
+
+/// What a unit asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UnitKind {
+    /// A month's days, and with them the month as a whole.
+    Daily,
+    /// A month's hours.
+    Hourly,
+    /// The periods besides the month that end in a month, each by a question of its own.
+    Periods,
+}
+
+impl UnitKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Daily, Self::Hourly, Self::Periods];
+
+    /// The word shown to the user.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Hourly => "hourly",
+            Self::Periods => "periods",
+        }
+    }
+
+    /// The grain of its questions.
+    #[must_use]
+    pub const fn grain(self) -> Grain {
+        match self {
+            Self::Daily | Self::Periods => Grain::Daily,
+            Self::Hourly => Grain::Hourly,
+        }
+    }
+
+    /// The datasets that it fills. The month's summary comes with the daily answer.
+    #[must_use]
+    pub const fn datasets(self) -> &'static [Dataset] {
+        match self {
+            Self::Daily => &[Dataset::Daily, Dataset::Summary],
+            Self::Hourly => &[Dataset::Hourly],
+            Self::Periods => &[Dataset::Periods],
+        }
+    }
+}
+
+impl From<Grain> for UnitKind {
+    /// The unit of a month's figures in this grain.
+    fn from(grain: Grain) -> Self {
+        match grain {
+            Grain::Daily => Self::Daily,
+            Grain::Hourly => Self::Hourly,
+        }
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -116,8 +178,8 @@ impl Partition {
 pub struct Unit {
     /// The stream.
     pub stream: StreamId,
-    /// The grain.
-    pub grain: Grain,
+    /// What is asked for.
+    pub kind: UnitKind,
     /// The month.
     pub month: Month,
 }
@@ -125,7 +187,7 @@ pub struct Unit {
 impl Unit {
     /// The partitions that the unit fills.
     pub fn partitions(&self) -> impl Iterator<Item = Partition> {
-        self.grain.datasets().iter().map(|&dataset| Partition {
+        self.kind.datasets().iter().map(|&dataset| Partition {
             dataset,
             stream: self.stream.clone(),
             month: self.month,
@@ -135,6 +197,6 @@ impl Unit {
 
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.stream, self.grain, self.month)
+        write!(f, "{} {} {}", self.stream, self.kind, self.month)
     }
 }

@@ -1,9 +1,9 @@
 //! A question to the API and the answer to it, free of any wire format.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use super::{Grain, Slice, StreamId, Window};
+use super::{Grain, Period, Slice, StreamId, Window};
 
 /// What one request asks: it fixes the answer, but for what the vendor restates later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,25 @@ pub struct Summary {
     pub counts: Counts,
     /// Averages per day of the range.
     pub averages: Averages,
+}
+
+/// The figures of one period and slice, as a row of the lake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeriodRow {
+    /// The filters.
+    pub slice: Slice,
+    /// The kind of period.
+    pub period: Period,
+    /// Its first day.
+    pub start: NaiveDate,
+    /// Its last day asked for.
+    pub end: NaiveDate,
+    /// The figures. `None` where the API does not take so long a range: they are not to be had.
+    pub summary: Option<Summary>,
+    /// Whether they are not asked for again.
+    pub is_final: bool,
+    /// When they were first seen.
+    pub fetched_at: DateTime<Utc>,
 }
 
 /// The users of one day.

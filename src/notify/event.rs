@@ -99,8 +99,7 @@ impl Begun<'_> {
     /// The datasets that these streams fill.
     fn datasets(&self) -> impl Iterator<Item = Dataset> {
         let filled = |dataset: &Dataset| {
-            let grains = self.streams.iter().flat_map(|stream| &stream.grains);
-            grains.flat_map(|grain| grain.datasets()).any(|d| d == dataset)
+            self.streams.iter().flat_map(Stream::unit_kinds).any(|kind| kind == dataset.unit_kind())
         };
         Dataset::ALL.into_iter().filter(filled)
     }

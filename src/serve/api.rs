@@ -14,7 +14,7 @@ use super::figures::Row;
 use super::recent::RunSummary;
 use super::site::{MOST_DAYS, MOST_DAYS_OF_HOURS, Range, Site, Trouble, slice};
 use crate::export::StreamCoverage;
-use crate::model::{Averages, Dataset};
+use crate::model::{Averages, Dataset, Period};
 use crate::report::Report;
 
 /// Why there is no answer.
@@ -62,7 +62,7 @@ pub(super) struct Coverage {
 /// How one month of a stream stands.
 #[derive(Serialize, ToSchema)]
 pub(super) struct UnitCoverage {
-    /// `daily` or `hourly`.
+    /// `daily`, `hourly` or `periods`.
     grain: &'static str,
     /// The month, as `YYYY-MM`.
     month: String,
@@ -84,7 +84,7 @@ pub(super) async fn coverage(State(site): State<Arc<Site>>) -> Json<Vec<Coverage
             .units
             .iter()
             .map(|(unit, condition)| UnitCoverage {
-                grain: unit.grain.as_str(),
+                grain: unit.kind.as_str(),
                 month: unit.month.to_string(),
                 condition: condition.as_str(),
             })
@@ -138,6 +138,16 @@ pub(super) enum Fineness {
     Hourly,
     /// One point per month: the month's true unique users.
     Month,
+    /// One point per week: the week's true unique users, where the configuration asks for them.
+    Week,
+    /// One point per quarter, likewise.
+    Quarter,
+    /// One point per day, over it and the 6 before it, likewise.
+    #[serde(rename = "rolling_7d")]
+    Rolling7d,
+    /// One point per day, over it and the 27 before it, likewise.
+    #[serde(rename = "rolling_28d")]
+    Rolling28d,
 }
 
 /// Which figures are asked for.
@@ -145,7 +155,7 @@ pub(super) enum Fineness {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrendsQuery {
-    /// Days, hours or months.
+    /// Days, hours, months or other periods.
     #[serde(default)]
     grain: Fineness,
     /// The first day. Without it, the beginning of the month that is eleven (of hours: one) before the last.
@@ -165,7 +175,7 @@ pub(super) struct Trends {
     name: String,
     /// The IANA zone in which its days are cut.
     zone: String,
-    /// Days, hours or months.
+    /// Days, hours, months or other periods.
     grain: Fineness,
     /// The filters: type, status and channel.
     slice: String,
@@ -179,12 +189,12 @@ pub(super) struct Trends {
     damaged: Vec<String>,
 }
 
-/// Figures of one day, hour or month.
+/// Figures of one day, hour, month or other period.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Point {
-    /// The local date; of a month, its first day asked for.
+    /// The local date; of a month or another period, its first day asked for.
     date: NaiveDate,
-    /// Of a month: its last day asked for.
+    /// Of a period: its last day asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<NaiveDate>,
     /// Of an hour: the local hour, 0 to 23.
@@ -199,7 +209,7 @@ pub(super) struct Point {
     new_users: Option<i64>,
     /// Users seen before; null where the API gave no figure.
     returning_users: Option<i64>,
-    /// Of a month: the averages per day.
+    /// Of a period: the averages per day.
     #[serde(skip_serializing_if = "Option::is_none")]
     averages: Option<AveragesPerDay>,
     /// Whether the figures had settled when they were fetched.
@@ -208,7 +218,7 @@ pub(super) struct Point {
     fetched_at: DateTime<Utc>,
 }
 
-/// Averages per day of a month; null where the API gave no figure.
+/// Averages per day of a period; null where the API gave no figure.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AveragesPerDay {
     /// Distinct users.
@@ -261,13 +271,19 @@ pub(super) async fn trends(
     let stream = site.stream(&id)?;
     let Query(query) = query.map_err(|e| Trouble::BadRequest(e.body_text()))?;
     let slice = slice(&stream, query.slice.as_deref())?;
-    let (dataset, months, most) = match query.grain {
-        Fineness::Daily => (Dataset::Daily, 11, MOST_DAYS),
-        Fineness::Month => (Dataset::Summary, 11, MOST_DAYS),
-        Fineness::Hourly => (Dataset::Hourly, 1, MOST_DAYS_OF_HOURS),
+    let (dataset, period) = match query.grain {
+        Fineness::Daily => (Dataset::Daily, None),
+        Fineness::Hourly => (Dataset::Hourly, None),
+        Fineness::Month => (Dataset::Summary, Some(Period::Month)),
+        Fineness::Week => (Dataset::Periods, Some(Period::Week)),
+        Fineness::Quarter => (Dataset::Periods, Some(Period::Quarter)),
+        Fineness::Rolling7d => (Dataset::Periods, Some(Period::Rolling7d)),
+        Fineness::Rolling28d => (Dataset::Periods, Some(Period::Rolling28d)),
     };
+    let (months, most) = if dataset == Dataset::Hourly { (1, MOST_DAYS_OF_HOURS) } else { (11, MOST_DAYS) };
     let range = Range::new((query.from, query.to), (site.today(&stream), months), most)?;
-    let figures = site.figures((dataset, &stream, &slice), range).await?;
+    let mut figures = site.figures((dataset, &stream, &slice), range).await?;
+    figures.rows.retain(|row| row.period == period);
     Ok(Json(Trends {
         stream: stream.id.to_string(),
         name: stream.name,

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::lake;
-use crate::model::{Averages, Counts, Dataset, Partition, Slice, StreamId, windows};
+use crate::model::{Averages, Counts, Dataset, Partition, Period, Slice, StreamId, windows};
 use crate::shelf::Shelf;
 
 /// How many objects are read at once for one question.
@@ -15,16 +15,18 @@ const AT_ONCE: usize = 8;
 /// One row of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    /// The local date; of a month, its first day asked for.
+    /// The local date; of a month or another period, its first day asked for.
     pub date: NaiveDate,
-    /// Of a month: its last day asked for.
+    /// Of a period: its last day asked for.
     pub end: Option<NaiveDate>,
+    /// Of a period: its kind.
+    pub period: Option<Period>,
     /// The local hour, where the dataset has hours.
     pub hour: Option<u8>,
     /// When the hour began; none where a change of the clocks skips it.
     pub hour_start: Option<DateTime<Utc>>,
     pub counts: Counts,
-    /// Of a month: the averages per day.
+    /// Of a period: the averages per day.
     pub averages: Option<Averages>,
     pub is_final: bool,
     pub fetched_at: DateTime<Utc>,
@@ -39,8 +41,8 @@ pub(super) struct Figures {
     pub damaged: Vec<String>,
 }
 
-/// The rows of a slice from `from` to `to`, inclusive. A month's own figures are among them if any day of it
-/// lies within the range.
+/// The rows of a slice from `from` to `to`, inclusive. A month's or another period's own figures are among
+/// them if any day of it lies within the range.
 ///
 /// # Errors
 /// When the lake fails. An object that cannot be understood is told by name.
@@ -49,8 +51,10 @@ pub(super) async fn read(
     (dataset, stream, slice): (Dataset, &StreamId, &Slice),
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<Figures, lake::Error> {
+    // A period is filed under the month of its last day.
+    let last = if dataset == Dataset::Periods { to + Period::LONGEST } else { to };
     let partitions =
-        windows(from, to).map(|window| Partition { dataset, stream: stream.clone(), month: window.month });
+        windows(from, last).map(|window| Partition { dataset, stream: stream.clone(), month: window.month });
     let reads = partitions.map(|partition| async move {
         let found = shelf.rows(&partition).await?;
         Ok::<_, lake::Error>((partition, found))
@@ -61,7 +65,10 @@ pub(super) async fn read(
         match found {
             None => {}
             Some(Ok(batch)) => {
-                let wanted = |row: &Row| row.end.is_some() || (from <= row.date && row.date <= to);
+                let wanted = |row: &Row| match row.end {
+                    Some(end) => dataset == Dataset::Summary || (from <= end && row.date <= to),
+                    None => from <= row.date && row.date <= to,
+                };
                 figures.rows.extend(rows(dataset, slice, &batch).into_iter().filter(wanted));
             }
             Some(Err(_)) => figures.damaged.push(shelf.key(&partition)),
@@ -82,7 +89,7 @@ fn rows(dataset: Dataset, slice: &Slice, batch: &RecordBatch) -> Vec<Row> {
         text("conversation_status", slice.conversation_status.as_str()),
         text("channel", slice.channel.as_str()),
     ];
-    let is_summary = dataset == Dataset::Summary;
+    let is_summary = matches!(dataset, Dataset::Summary | Dataset::Periods);
     let start = if is_summary { "period_start" } else { "date" };
     let averages = |row: usize| Averages {
         unique: float(column("avg_unique_users_per_day"), row),
@@ -93,6 +100,7 @@ fn rows(dataset: Dataset, slice: &Slice, batch: &RecordBatch) -> Vec<Row> {
         Some(Row {
             date: date(column(start), row)?,
             end: date(column("period_end"), row),
+            period: column("period").and_then(|c| c.as_string::<i32>().value(row).parse().ok()),
             hour: column("hour").map(|c| c.as_primitive::<Int8Type>().value(row).cast_unsigned()),
             hour_start: instant(column("hour_start"), row),
             counts: Counts {

@@ -159,6 +159,7 @@ mod tests {
         Row {
             date: date.parse().unwrap(),
             end: None,
+            period: None,
             hour: None,
             hour_start: None,
             counts: Counts { unique, ..Counts::default() },

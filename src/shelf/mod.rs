@@ -85,7 +85,7 @@ impl Shelf {
         lake::key(partition)
     }
 
-    /// What is there, of all streams or of one. Where `needs_footer` says that the time of writing does not
+    /// What is there of these datasets, of all streams or of one. Where `needs_footer` says that the time of writing does not
     /// do, what the partition says of itself is read. Fails as a whole: half a listing would look like
     /// missing partitions.
     ///
@@ -93,10 +93,11 @@ impl Shelf {
     /// When the lake cannot be listed or read, or a later version of trendlake has written there.
     pub async fn survey(
         &self,
+        datasets: &[Dataset],
         only: Option<&StreamId>,
         needs_footer: impl Fn(&Partition, DateTime<Utc>) -> bool,
     ) -> Result<Survey, lake::Error> {
-        let (listed, foreign) = self.list(only).await?;
+        let (listed, foreign) = self.list(datasets, only).await?;
         let needs_footer = &needs_footer;
         let looks = listed.into_iter().map(|(partition, listed)| async move {
             let written_at = listed.written_at;
@@ -175,7 +176,7 @@ impl Shelf {
         only: Option<&StreamId>,
         is_wanted: impl Fn(&StreamId) -> bool,
     ) -> Result<(BoxStream<'_, Result<Inspected, lake::Error>>, Vec<String>), lake::Error> {
-        let (mut listed, foreign) = self.list(only).await?;
+        let (mut listed, foreign) = self.list(&Dataset::ALL, only).await?;
         listed.retain(|partition, _| is_wanted(&partition.stream));
         let objects = stream::iter(listed).map(|(partition, listed)| self.inspected(partition, listed));
         Ok((objects.buffer_unordered(INSPECTED_AT_ONCE).boxed(), foreign))
@@ -200,10 +201,11 @@ impl Shelf {
 
     async fn list(
         &self,
+        datasets: &[Dataset],
         only: Option<&StreamId>,
     ) -> Result<(BTreeMap<Partition, lake::Listed>, Vec<String>), lake::Error> {
         let (mut partitions, mut foreign) = (BTreeMap::new(), Vec::new());
-        for dataset in Dataset::ALL {
+        for &dataset in datasets {
             let listing = self.lake.list(dataset, only).await?;
             partitions.extend(listing.partitions);
             foreign.extend(listing.foreign);

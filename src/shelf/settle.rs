@@ -70,6 +70,15 @@ impl Prior {
             Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
         }
     }
+
+    /// The rows, where the whole of what is there is sound, so that they can be taken over.
+    #[must_use]
+    pub fn inspected(&self, partition: &Partition) -> Option<RecordBatch> {
+        match self {
+            Self::Absent | Self::Damaged { .. } => None,
+            Self::Sound { bytes, .. } => table::inspect(partition, bytes).ok().map(|sound| sound.batch),
+        }
+    }
 }
 
 /// Reads what is in a partition's place. What is unsound is an error, unless it is to be repaired.

@@ -117,7 +117,7 @@ impl World {
             let hours_shown = if self.future == Future::Absent { elapsed } else { 24 };
             days.push(Day { date, users, hours, hours_shown });
         }
-        Figures { total: stream.total(ask.start, &days), days }
+        Figures { total: stream.total(ask.end, &days), days }
     }
 
     /// The share of a day's users that are known so many local days after the day began: nine
@@ -216,9 +216,10 @@ impl StreamTraits {
     }
 
     /// The users of a whole range. The new ones add up; those who return are a pool that is soon
-    /// exhausted.
-    fn total(&self, start: NaiveDate, days: &[Day]) -> Users {
-        let pool = (self.level_on(start) * 32 / 10_000).max(1);
+    /// exhausted. It is that of the range's end, which the growth has led to, so that no part of a range has
+    /// more users than the whole.
+    fn total(&self, end: NaiveDate, days: &[Day]) -> Users {
+        let pool = (self.level_on(end) * 32 / 10_000).max(1);
         let (mut new, mut both, mut returns, mut most) = (0, 0, 0, 0);
         for Users { unique, new: first_timers, returning } in days.iter().map(|day| day.users) {
             let returned = unique - first_timers;

@@ -18,7 +18,7 @@ pub use script::Script;
 use chrono::NaiveDate;
 use clap::ValueEnum;
 
-use crate::config::Settings;
+use crate::config::{Settings, Stream};
 use crate::model::{Dataset, StreamId};
 use table::Table;
 
@@ -59,10 +59,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// A lake of which only the place is known.
+    /// A lake of which only the place is known: the datasets that a stream fills unless told otherwise.
     #[must_use]
     pub fn at(place: Place) -> Self {
-        Self { place, streams: None, datasets: Dataset::ALL.to_vec() }
+        Self { place, streams: None, datasets: vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary] }
     }
 
     /// The lake of a configuration: only the datasets that some stream fills.
@@ -71,7 +71,9 @@ impl Source {
     /// When no engine could be told of the place.
     pub fn of(settings: &Settings) -> Result<Self, PlaceError> {
         let streams = &settings.streams;
-        let is_filled = |dataset: &Dataset| streams.iter().any(|s| s.grains.contains(&dataset.grain()));
+        let is_filled = |dataset: &Dataset| {
+            streams.iter().flat_map(Stream::unit_kinds).any(|kind| kind == dataset.unit_kind())
+        };
         let first = streams.iter().map(|s| s.first_date).min();
         let ids = streams.iter().map(|s| s.id.clone()).collect();
         Ok(Self {

@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 
 use super::schema::schema;
 use crate::config::Stream;
-use crate::model::{Averages, Counts, Dataset, Points, Slice, Trend, Window, hour_start};
+use crate::model::{Averages, Counts, Dataset, Period, Points, Slice, Trend, Window, hour_start};
 
 /// The columns that only some datasets have, in their order.
 enum Time {
@@ -27,7 +27,7 @@ enum Time {
 /// `fetched_at`, which all rows carry.
 ///
 /// # Panics
-/// When an answer is of another grain.
+/// When an answer is of another grain, or the dataset is that of periods.
 #[must_use]
 pub fn batch(
     dataset: Dataset,
@@ -62,6 +62,7 @@ pub fn batch(
             let is_final = window.end == window.month.last_day() && settled(window.end);
             (Time::Period { window, rows }, counts, vec![is_final; rows])
         }
+        Dataset::Periods => panic!("a month's answer holds no other periods"),
     };
     columns.extend(time.columns());
     for index in 0..3 {
@@ -165,7 +166,7 @@ impl Time {
                 Arc::new(TimestampMicrosecondArray::from(start).with_timezone("UTC")),
             ],
             Self::Period { window, rows } => vec![
-                Arc::new(StringArray::new_repeated("month", rows)),
+                Arc::new(StringArray::new_repeated(Period::Month.as_str(), rows)),
                 Arc::new(Date32Array::from_value(day_number(window.start), rows)),
                 Arc::new(Date32Array::from_value(day_number(window.end), rows)),
             ],

@@ -1,17 +1,21 @@
 //! Whether a file is sound: readable, and saying only what a partition of its place can say.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Int8Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate, Weekday};
+use chrono_tz::Tz;
 
 use super::batch::hour_starts;
 use super::footer::Footer;
 use super::hash::content_hash;
 use super::parquet::{DamagedError, decode, encode, read_footer, statistics};
+use super::periods::period_rows;
 use super::schema::sort_columns;
-use crate::model::{Dataset, Partition, Window};
+use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
 
 /// A file that holds what it should.
 #[derive(Debug)]
@@ -43,7 +47,9 @@ pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedErr
 
 fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<String> {
     let window = Window { month: partition.month, start: footer.start, end: footer.end };
-    let within = partition.month.first_day() <= window.start
+    let is_periods = partition.dataset == Dataset::Periods;
+    // Periods reach back over the month's beginning, and may be asked for before it.
+    let within = (is_periods || partition.month.first_day() <= window.start)
         && window.start <= window.end
         && window.end <= partition.month.last_day();
     if !within {
@@ -60,8 +66,13 @@ fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<S
         return Some("there are rows of another stream".into());
     }
     let fetched_at = footer.fetched_at.timestamp_micros();
-    if instants(batch, "fetched_at").any(|at| at != Some(fetched_at)) {
+    // Rows of periods that had settled have been taken over from the file before.
+    let is_its_own = |at: Option<i64>| at == Some(fetched_at) || (is_periods && at < Some(fetched_at));
+    if !instants(batch, "fetched_at").all(is_its_own) {
         return Some("`fetched_at` is not the footer's".into());
+    }
+    if is_periods {
+        return out_of_order(partition.dataset, batch).or_else(|| wrong_periods(footer, window, batch));
     }
     let all_final = column(batch, "is_final").as_boolean().false_count() == 0;
     if footer.is_final != (all_final && window.end == partition.month.last_day()) {
@@ -97,6 +108,7 @@ fn incomplete(dataset: Dataset, window: Window, batch: &RecordBatch) -> Option<S
         Dataset::Daily => {
             dates(batch, "date").take(length).eq(window.dates().map(Some)) && length == window.days() as usize
         }
+        Dataset::Periods => unreachable!("periods are held against their own calendar"),
         Dataset::Hourly => {
             // On the last day, hours that had not begun are no rows.
             let hours = column(batch, "hour").as_primitive::<Int8Type>().values().iter().copied();
@@ -109,13 +121,48 @@ fn incomplete(dataset: Dataset, window: Window, batch: &RecordBatch) -> Option<S
     (!complete).then(|| format!("it does not hold every time from {} to {}", window.start, window.end))
 }
 
+/// Periods that are not those of the calendar, or of which one is left out, and finality that the calendar
+/// does not bear out. The rows are known to be sorted.
+fn wrong_periods(footer: &Footer, window: Window, batch: &RecordBatch) -> Option<String> {
+    let rows = period_rows(batch);
+    if rows.len() != batch.num_rows() || rows.is_empty() {
+        return Some("there are rows of no slice or period, or none at all".into());
+    }
+    let zone = column(batch, "time_zone").as_string::<i32>().value(0);
+    let Ok(zone) = zone.parse::<Tz>() else { return Some("the time zone is unknown".into()) };
+    let settled = |end| settled_at(end, zone, footer.settle_days);
+    let week_start = rows.iter().find(|row| row.period == Period::Week).map(|row| row.start.weekday());
+    let periods: BTreeSet<Period> = rows.iter().map(|row| row.period).collect();
+    let calendar = periods.iter().flat_map(|p| p.ending_in(window.month, week_start.unwrap_or(Weekday::Mon)));
+    let spans: Vec<Span> = calendar.filter(|span| window.start <= span.start).collect();
+    let begun: Vec<&Span> = spans.iter().filter(|span| span.window(window.end).is_some()).collect();
+    for of_slice in rows.chunk_by(|a, b| a.slice == b.slice) {
+        if !of_slice.iter().map(|row| (row.period, row.start)).eq(begun.iter().map(|s| (s.period, s.start))) {
+            return Some(format!("it does not hold every period from {} to {}", window.start, window.end));
+        }
+        for (row, span) in of_slice.iter().zip(&begun) {
+            let end = if row.summary.is_some() { span.end.min(window.end) } else { span.end };
+            let has_settled = row.end == span.end && settled(span.end) <= row.fetched_at;
+            if row.end != end || row.is_final != (has_settled || row.summary.is_none()) {
+                return Some(format!(
+                    "the {} from {} has another end, or is not as final as it says",
+                    row.period, row.start
+                ));
+            }
+        }
+    }
+    let is_whole = begun.len() == spans.len() && begun.iter().all(|span| span.end <= window.end);
+    let is_final = is_whole && settled(window.month.last_day()) <= footer.fetched_at;
+    (footer.is_final != is_final).then(|| "the rows and the footer differ on what is final".into())
+}
+
 /// Hours that began at another instant than their row says.
 fn wrong_hours(dataset: Dataset, batch: &RecordBatch) -> Option<String> {
     if dataset != Dataset::Hourly {
         return None;
     }
     let zone = column(batch, "time_zone").as_string::<i32>().value(0);
-    let Ok(zone) = zone.parse::<chrono_tz::Tz>() else { return Some("the time zone is unknown".into()) };
+    let Ok(zone) = zone.parse::<Tz>() else { return Some("the time zone is unknown".into()) };
     let hours = column(batch, "hour").as_primitive::<Int8Type>().values();
     let mut day = (None, [None; 24]);
     for (row, (date, start)) in dates(batch, "date").zip(instants(batch, "hour_start")).enumerate() {

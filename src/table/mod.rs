@@ -9,6 +9,7 @@ mod footer;
 mod hash;
 mod inspect;
 mod parquet;
+mod periods;
 mod schema;
 
 pub use batch::batch;
@@ -16,6 +17,7 @@ pub use footer::Footer;
 pub use hash::content_hash;
 pub use inspect::{Sound, column, inspect};
 pub use parquet::{DamagedError, decode, encode, read_footer};
+pub use periods::{period_batch, period_rows};
 pub use schema::{FORMAT_VERSION, about, schema, sort_columns};
 
 #[cfg(test)]

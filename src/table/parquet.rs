@@ -79,7 +79,7 @@ struct Layout {
 }
 
 fn layout(dataset: Dataset) -> &'static Layout {
-    static LAYOUTS: LazyLock<[Layout; 3]> = LazyLock::new(|| {
+    static LAYOUTS: LazyLock<[Layout; 4]> = LazyLock::new(|| {
         Dataset::ALL.map(|dataset| {
             let schema = schema(dataset);
             Layout {
@@ -91,11 +91,12 @@ fn layout(dataset: Dataset) -> &'static Layout {
             }
         })
     });
-    let [daily, hourly, summary] = &*LAYOUTS;
+    let [daily, hourly, summary, periods] = &*LAYOUTS;
     match dataset {
         Dataset::Daily => daily,
         Dataset::Hourly => hourly,
         Dataset::Summary => summary,
+        Dataset::Periods => periods,
     }
 }
 

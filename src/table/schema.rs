@@ -1,4 +1,4 @@
-//! The columns of the three datasets.
+//! The columns of the datasets.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -14,12 +14,13 @@ pub const FORMAT_VERSION: u32 = 1;
 /// figures that must not be added up over rows say `trendlake.additive = false`.
 #[must_use]
 pub fn schema(dataset: Dataset) -> SchemaRef {
-    static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| Dataset::ALL.map(|d| Arc::new(build(d))));
-    let [daily, hourly, summary] = &*SCHEMAS;
+    static SCHEMAS: LazyLock<[SchemaRef; 4]> = LazyLock::new(|| Dataset::ALL.map(|d| Arc::new(build(d))));
+    let [daily, hourly, summary, periods] = &*SCHEMAS;
     match dataset {
         Dataset::Daily => daily.clone(),
         Dataset::Hourly => hourly.clone(),
         Dataset::Summary => summary.clone(),
+        Dataset::Periods => periods.clone(),
     }
 }
 
@@ -30,6 +31,9 @@ pub const fn about(dataset: Dataset) -> &'static str {
         Dataset::Daily => "Users of a stream: one row per slice and local day",
         Dataset::Hourly => "Users of a stream: one row per slice, local day and local hour",
         Dataset::Summary => "Users of a stream: one row per slice and month, of the whole month",
+        Dataset::Periods => {
+            "Users of a stream: one row per slice and week, quarter or rolling period, of the whole period"
+        }
     }
 }
 
@@ -39,12 +43,18 @@ pub const fn about(dataset: Dataset) -> &'static str {
 pub fn sort_columns(dataset: Dataset) -> &'static [&'static str] {
     const HOURLY: [&str; 5] = ["conversation_type", "conversation_status", "channel", "date", "hour"];
     const SUMMARY: [&str; 4] = ["conversation_type", "conversation_status", "channel", "period_start"];
+    const PERIODS: [&str; 5] =
+        ["conversation_type", "conversation_status", "channel", "period", "period_start"];
     match dataset {
         Dataset::Daily => &HOURLY[..4],
         Dataset::Hourly => &HOURLY,
         Dataset::Summary => &SUMMARY,
+        Dataset::Periods => &PERIODS,
     }
 }
+
+/// What `period` says besides the month.
+const PERIODS: &str = "quarter, week, and rolling_7d and rolling_28d, which stand for their last day";
 
 fn build(dataset: Dataset) -> Schema {
     let text = |name, comment| field(name, DataType::Utf8, false, comment);
@@ -70,31 +80,39 @@ fn build(dataset: Dataset) -> Schema {
                 "when the hour began; null for an hour that a change of the clocks skips, the earlier instant for a repeated one",
             ),
         ]),
-        Dataset::Summary => fields.extend([
-            text("period", "month"),
+        Dataset::Summary | Dataset::Periods => fields.extend([
+            text("period", if dataset == Dataset::Summary { "month" } else { PERIODS }),
             date("period_start", "first local date asked for"),
             date("period_end", "last local date asked for, inclusive"),
         ]),
     }
     let count = |name, comment| field(name, DataType::Int64, true, comment);
+    let new_users = count("new_users", "users seen for the first time; null where the API gave no figure");
+    // Periods overlap.
+    let new_users = if dataset == Dataset::Periods { not_additive(new_users) } else { new_users };
     fields.extend([
         not_additive(count(
             "unique_users",
             "distinct users; do not add up over rows; null where the API gave no figure",
         )),
-        count("new_users", "users seen for the first time; null where the API gave no figure"),
+        new_users,
         not_additive(count(
             "returning_users",
             "users seen before; do not add up over rows; null where the API gave no figure",
         )),
     ]);
-    if dataset == Dataset::Summary {
+    if matches!(dataset, Dataset::Summary | Dataset::Periods) {
         let average = |name, comment| not_additive(field(name, DataType::Float64, true, comment));
         fields.extend([
             average("avg_unique_users_per_day", "distinct users per day of the period"),
             average("avg_new_users_per_day", "new users per day of the period"),
             average("avg_returning_users_per_day", "returning users per day of the period"),
         ]);
+    }
+    if dataset == Dataset::Periods {
+        let comment =
+            "false where the API does not take so long a range: the figures are null and not asked for again";
+        fields.push(field("is_available", DataType::Boolean, false, comment));
     }
     fields.extend([
         field("is_final", DataType::Boolean, false, "whether the figures had settled when they were fetched"),

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Stream;
 use crate::model::{
-    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Partition, Points, Slice, Summary, Trend, Window,
-    windows,
+    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Partition, Period, PeriodRow, Points, Slice, Span,
+    Summary, Trend, Window, windows,
 };
 
 fn stream(zone: chrono_tz::Tz) -> Stream {
@@ -45,7 +45,32 @@ fn trend(grain: Grain, offset: i64) -> Trend {
     Trend { summary: Summary { counts: counts(8), averages }, points, missing: 0 }
 }
 
+/// Weeks and rolling periods of March for two slices, one week not to be had.
+fn period_rows_of(zone: chrono_tz::Tz, fetched_at: &str) -> (Stream, Vec<PeriodRow>) {
+    let periods = vec![Period::Rolling28d, Period::Rolling7d, Period::Week];
+    let stream = Stream { periods, ..stream(zone) };
+    let spans = stream.spans(march().month, march().start);
+    let rows = [Slice::ALL, Slice::DASHBOARD].into_iter().flat_map(|slice| {
+        let row = |(index, span): (usize, &Span)| PeriodRow {
+            slice: slice.clone(),
+            period: span.period,
+            start: span.start,
+            end: span.end,
+            summary: (index != 30).then(|| trend(Grain::Daily, i64::try_from(index).unwrap()).summary),
+            is_final: true,
+            fetched_at: at(fetched_at),
+        };
+        spans.iter().enumerate().map(row).collect::<Vec<_>>()
+    });
+    let rows = rows.collect();
+    (stream, rows)
+}
+
 fn built(dataset: Dataset, zone: chrono_tz::Tz, fetched_at: &str) -> RecordBatch {
+    if dataset == Dataset::Periods {
+        let (stream, rows) = period_rows_of(zone, fetched_at);
+        return period_batch(&stream, &rows);
+    }
     let grain = dataset.grain();
     let answers = [(Slice::ALL, trend(grain, 0)), (Slice::DASHBOARD, trend(grain, 1000))];
     batch(dataset, &stream(zone), march(), &answers, at(fetched_at))
@@ -256,6 +281,64 @@ fn the_inspection_finds_each_flaw() {
     assert!(
         inspect(&here, &encode(dataset, &batch, &forged)).unwrap_err().to_string().contains("content hash")
     );
+}
+
+#[test]
+fn rows_of_periods_come_back_as_they_were() {
+    let (stream, rows) = period_rows_of(chrono_tz::UTC, "2026-05-01T00:00:00Z");
+    assert_eq!(rows.len(), 2 * (4 + 25 + 4));
+    assert_eq!(period_rows(&period_batch(&stream, &rows)), rows);
+}
+
+#[test]
+fn the_inspection_finds_each_flaw_of_periods() {
+    let fetched_at = "2026-05-01T00:00:00Z";
+    let (stream, rows) = period_rows_of(chrono_tz::UTC, fetched_at);
+    let whole = footer(&period_batch(&stream, &rows));
+    let whole = Footer { fetched_at: at(fetched_at), ..whole };
+    let look = |rows: &[PeriodRow], footer: &Footer| {
+        let batch = period_batch(&stream, rows);
+        let footer = Footer { content_hash: content_hash(&batch), ..footer.clone() };
+        let found = inspect(&place(Dataset::Periods), &encode(Dataset::Periods, &batch, &footer));
+        found.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let changed = |index: usize, change: fn(&mut PeriodRow)| {
+        let mut rows = rows.clone();
+        change(&mut rows[index]);
+        look(&rows, &whole).expect_err("it passed")
+    };
+    look(&rows, &whole).unwrap();
+    assert!(changed(5, |row| row.is_final = false).contains("not as final"));
+    assert!(changed(5, |row| row.end = row.end.pred_opt().unwrap()).contains("another end"));
+    assert!(changed(5, |row| row.fetched_at = at("2026-05-02T00:00:00Z")).contains("`fetched_at`"));
+    assert!(changed(5, |row| row.fetched_at = at("2026-03-09T00:00:00Z")).contains("not as final"));
+    assert!(
+        changed(30, |row| row.is_final = false).contains("not as final"),
+        "what is not to be had is final"
+    );
+    // Some rows have been taken over from the file before.
+    let mut older = rows.clone();
+    older[5].fetched_at = at("2026-04-20T00:00:00Z");
+    look(&older, &whole).unwrap();
+    for gap in [0, 4, 20, 29, 32, 40] {
+        let mut some = rows.clone();
+        some.remove(gap);
+        let text = look(&some, &whole).unwrap_err();
+        assert!(text.contains("every period"), "{gap}: {text}");
+    }
+    let mut twice = rows.clone();
+    twice.insert(7, rows[7].clone());
+    assert!(look(&twice, &whole).unwrap_err().contains("row 8 stands twice"));
+    let unsettled = Footer { is_final: false, ..whole.clone() };
+    assert!(look(&rows, &unsettled).unwrap_err().contains("what is final"));
+    let longer = Footer { start: at("2026-02-20T00:00:00Z").date_naive(), ..whole.clone() };
+    assert!(
+        look(&rows, &longer).unwrap_err().contains("every period"),
+        "one that ends in March began on the 20th"
+    );
+    assert!(look(&[], &whole).unwrap_err().contains("none at all"));
+    let later = Footer { end: at("2026-04-02T00:00:00Z").date_naive(), ..whole };
+    assert!(look(&rows, &later).unwrap_err().contains("not within the month"));
 }
 
 proptest! {

@@ -18,6 +18,7 @@ DATASETS = {
     "user_engagement_daily": "date",
     "user_engagement_hourly": "date",
     "user_engagement_summary": "period_start",
+    "user_engagement_periods": "period_end",
 }
 COUNTS = ["unique_users", "new_users", "returning_users"]
 HIVE = ["stream", "month"]

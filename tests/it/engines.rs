@@ -31,7 +31,10 @@ fn duckdb_and_pyarrow_read_what_was_written() {
     sandbox.configure(2, &first_of_month(MONTHS_AGO).to_string(), "zone = \"America/New_York\"\n");
     let config = sandbox.path("trendlake.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    let text = text.replace("[defaults]\n", "[defaults]\nslices = [\"all\", \"dashboard\"]\n");
+    let text = text.replace(
+        "[defaults]\n",
+        "[defaults]\nslices = [\"all\", \"dashboard\"]\nsummaries = [\"month\", \"rolling_7d\"]\n",
+    );
     std::fs::write(&config, text).unwrap();
     sandbox.run(&["run"]).expect(0);
 
@@ -91,7 +94,11 @@ fn figures(dataset: Dataset, batch: &RecordBatch) -> Value {
     let sums = ["unique_users", "new_users", "returning_users"]
         .map(|name| sum(column(name).as_primitive::<Int64Type>()).unwrap());
     assert!(sums.iter().all(|n| *n > 0), "{sums:?}");
-    let date = if dataset == Dataset::Summary { "period_start" } else { "date" };
+    let date = match dataset {
+        Dataset::Daily | Dataset::Hourly => "date",
+        Dataset::Summary => "period_start",
+        Dataset::Periods => "period_end",
+    };
     let dates = column(date).as_primitive::<Date32Type>();
     let day = |days: Option<i32>| NaiveDate::from_epoch_days(days.unwrap()).unwrap().to_string();
     let instants = |name: &str| {

@@ -222,6 +222,7 @@ fn fault_28_a_stream_with_no_users_at_all() {
                 Dataset::Daily => last_day(&month),
                 Dataset::Hourly => 24 * last_day(&month),
                 Dataset::Summary => 1,
+                Dataset::Periods => panic!("no periods were asked for"),
             };
             assert_eq!(batch.num_rows(), expected, "{name}");
         }

@@ -36,6 +36,17 @@ pub(crate) fn run_at(
     base_url: &str,
     observer: impl Observer + 'static,
 ) -> Report {
+    run_within(clock, sandbox, base_url, observer, &Scope::default())
+}
+
+/// The same over a part of what is configured.
+pub(crate) fn run_within(
+    clock: &Clock,
+    sandbox: &Sandbox,
+    base_url: &str,
+    observer: impl Observer + 'static,
+    scope: &Scope,
+) -> Report {
     let mut settings = settings(sandbox);
     for stream in &mut settings.streams {
         stream.base_url = base_url.parse().unwrap();
@@ -56,7 +67,7 @@ pub(crate) fn run_at(
             warnings: Warnings::default(),
             spent: Spent::default(),
         };
-        export::run(&context, &streams, &Scope::default(), |_| {}, || None).await.unwrap()
+        export::run(&context, &streams, scope, |_| {}, || None).await.unwrap()
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }

@@ -27,6 +27,7 @@ mod operating;
 mod otlp;
 mod pages;
 mod panic;
+mod periods;
 mod process;
 mod promises;
 mod s3;

@@ -221,6 +221,8 @@ fn answers_are_as_the_document_says() {
         "/api/v1/streams/st-1/trends?grain=month&slice=All%20/%20All%20/%20All".into(),
         "/api/v1/streams/st-1/trends?grain=yearly".into(),
         "/api/v1/streams/nobody/trends".into(),
+        "/api/v1/streams/st-1/trends?grain=rolling_7d&slice=all".into(),
+        "/api/v1/streams/st-1/trends?grain=week".into(),
     ];
     let answer = |path: &String| {
         let (status, body) = daemon.get(path);
@@ -245,6 +247,37 @@ fn answers_are_as_the_document_says() {
     let said =
         held_against(&json!({ "document": json_of(&daemon, "/api/v1/openapi.json"), "answers": answers }));
     assert_eq!(said.trim(), paths.len().to_string());
+}
+
+#[test]
+fn periods_are_served_beside_the_months() {
+    let sandbox = Sandbox::new(1, &months_ago(2), settled());
+    let config = format!("summaries = [\"month\", \"week\", \"rolling_7d\"]\n{SERVE}");
+    sandbox.configure(1, &months_ago(2), &config);
+    let daemon = Daemon::start(&sandbox);
+    daemon.ready();
+    let (first, last) = (&months_ago(1)[..7], &months_ago(0));
+    let of = |grain: &str| {
+        let path = format!("/api/v1/streams/st-1/trends?grain={grain}&from={first}-10&to={first}-20");
+        json_of(&daemon, &path)["points"].as_array().unwrap().clone()
+    };
+    // Whatever touches these eleven days: 2 or 3 weeks, and periods that end from the 10th to the 26th.
+    let (weeks, rolling) = (of("week"), of("rolling_7d"));
+    assert!((2..=3).contains(&weeks.len()), "{weeks:?}");
+    assert_eq!((rolling.len(), of("quarter").len()), (17, 0));
+    let text = |point: &Value, key: &str| point[key].as_str().unwrap().to_owned();
+    assert_eq!(text(&rolling[0], "end"), format!("{first}-10"));
+    assert!(rolling.iter().all(|p| p["unique_users"].as_i64().unwrap() > 0 && p["averages"].is_object()));
+    let same = |week: &&Value| {
+        rolling.iter().any(|r| r["end"] == week["end"] && r["unique_users"] == week["unique_users"])
+    };
+    assert!(weeks.iter().all(|week| same(&week)), "a week is the seven days up to its last: {weeks:?}");
+    let coverage = json_of(&daemon, "/api/v1/coverage");
+    let units = coverage[0]["units"].as_array().unwrap();
+    let is_this = |u: &&Value| u["grain"] == "periods" && u["month"] == last[..7];
+    assert_eq!(units.iter().find(is_this).unwrap()["condition"], "provisional");
+    let stream = page(&daemon, "/streams/st-1");
+    assert!(stream.contains("<caption>periods</caption>"), "{stream}");
 }
 
 fn held_against(asked: &Value) -> String {

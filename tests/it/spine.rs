@@ -398,6 +398,7 @@ fn the_samples_arrive_in_parquet_figure_by_figure() {
                 Dataset::Summary => {
                     vec![daily["summary"][trend.replace("Trend", "")].as_i64().unwrap()]
                 }
+                Dataset::Periods => panic!("no periods were asked for"),
             };
             assert_eq!(batch.num_rows(), rows.len(), "{name}");
             for (row, expected) in rows.into_iter().enumerate() {

@@ -12,14 +12,18 @@ use crate::model::{Channel, Grain, Slice, StreamId};
 use crate::secret::SecretRef;
 
 /// The tables a stream's setting may stand in, nearest first.
-struct Layers<'a> {
+pub(super) struct Layers<'a> {
     own: (String, &'a raw::Stream),
     defaults: &'a raw::Stream,
 }
 
 impl<'a> Layers<'a> {
     /// The nearest setting of a key, with the key's full name.
-    fn get<T>(&self, name: &str, field: impl Fn(&'a raw::Stream) -> &'a Field<T>) -> (String, &'a Field<T>) {
+    pub(super) fn get<T>(
+        &self,
+        name: &str,
+        field: impl Fn(&'a raw::Stream) -> &'a Field<T>,
+    ) -> (String, &'a Field<T>) {
         let own = field(self.own.1);
         if own.is_some() || field(self.defaults).is_none() {
             (format!("{}.{name}", self.own.0), own)
@@ -116,6 +120,8 @@ impl Checker<'_> {
             let (key, field) = layers.get("max_range_days", |s| &s.max_range_days);
             u32::try_from(self.count(&key, field, 31, 1..=31)).unwrap_or(31)
         };
+        let periods = self.periods(layers, grains.as_deref(), max_range_days);
+        let week_start = self.week_start(layers);
         let on_missing = self.on_missing(layers);
         let rate_limits = self.rate_limits(layers);
         Some(Stream {
@@ -127,6 +133,8 @@ impl Checker<'_> {
             first_date: first_date?,
             grains: grains?,
             slices: slices?,
+            periods: periods?,
+            week_start: week_start?,
             settle_days,
             max_range_days,
             on_missing: on_missing?,

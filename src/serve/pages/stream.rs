@@ -16,7 +16,7 @@ use super::chart::{self, Bar, Caption, Series};
 use super::{Place, calendar, name, overview, page, tables, trouble, words};
 use crate::config::Stream;
 use crate::export::Condition;
-use crate::model::{Dataset, Grain, Month, Slice, Unit, Window, windows};
+use crate::model::{Dataset, Grain, Month, Slice, Unit, UnitKind, Window, windows};
 use crate::serve::figures::{Figures, Row};
 use crate::serve::recent::RunSummary;
 use crate::serve::site::{MOST_DAYS, MOST_DAYS_OF_HOURS, Range, Site, Trouble, slice};
@@ -324,8 +324,8 @@ fn by_hour(sight: &Sight) -> Markup {
 }
 
 fn coverage(sight: &Sight, units: &[(Unit, Condition)], tally: &overview::Tally) -> Markup {
-    let of_grain = |grain: Grain| -> BTreeMap<Month, Condition> {
-        units.iter().filter(|(u, _)| u.grain == grain).map(|(u, c)| (u.month, *c)).collect()
+    let of_kind = |kind: UnitKind| -> BTreeMap<Month, Condition> {
+        units.iter().filter(|(u, _)| u.kind == kind).map(|(u, c)| (u.month, *c)).collect()
     };
     let to_month = |month: Month| format!("{}#coverage", link(sight, None, Some(month)));
     html! {
@@ -333,8 +333,8 @@ fn coverage(sight: &Sight, units: &[(Unit, Condition)], tally: &overview::Tally)
             h2 { "What the lake holds" }
             @if units.is_empty() { p.empty { "Nothing is known of this stream until a run has ended." } }
             div.calendars {
-                @for grain in &sight.stream.grains {
-                    (calendar::years(grain.as_str(), &of_grain(*grain), sight.month, to_month))
+                @for kind in sight.stream.unit_kinds() {
+                    (calendar::years(kind.as_str(), &of_kind(kind), sight.month, to_month))
                 }
             }
             (overview::legend(tally))

@@ -54,6 +54,31 @@ proptest! {
         }
     }
 
+    /// A range over months: no part of it has more users than the whole, which has no more than its days, or
+    /// its parts, together.
+    #[test]
+    fn uniques_of_ranges_relate(app in 0u32..1000, slice in slices(), start in 0u64..900, length in 1u64..120, cut in 0u64..120, part in 1u64..120) {
+        let first = at("2024-01-01T00:00:00Z").date_naive() + Days::new(start);
+        let question = month(&format!("st-{app}"), Grain::Daily, slice, chrono_tz::Europe::Berlin, "2026-03");
+        let of = |start: NaiveDate, end: NaiveDate| {
+            let window = Window { month: Month::of(end), start, end };
+            figures(&Question { window, ..question.clone() }, at("2027-03-01T00:00:00Z"))
+        };
+        let last = first + Days::new(length);
+        let whole = of(first, last);
+        prop_assert_eq!(whole.days.len() as u64, length + 1);
+        let start = first + Days::new(cut.min(length));
+        let end = (start + Days::new(part)).min(last);
+        prop_assert!(no_more_than(of(start, end).total, whole.total));
+        let sum = whole.days.iter().map(|day| day.users.unique).sum::<u64>();
+        prop_assert!(whole.total.unique <= sum);
+        let middle = first + Days::new(length / 2);
+        let halves = of(first, middle).total.unique + of(middle + Days::new(1), last).total.unique;
+        prop_assert!(whole.total.unique <= halves);
+        // A range of one day is that day.
+        prop_assert_eq!(of(first, first).total.unique, whole.days[0].users.unique);
+    }
+
     /// As time goes on no figure shrinks, and none changes after the day is settled.
     #[test]
     fn figures_grow_and_settle(app in 0u32..1000, slice in slices(), hours in 0i64..1000, more in 0i64..100) {

@@ -34,7 +34,10 @@ use trendlake::config::{OnMissing, Settings, Sources, Stream};
 use trendlake::export::{self, Context, Spent, Warnings};
 use trendlake::kore::{Traffic, Transport, check};
 use trendlake::lake::{Lake, parse_key};
-use trendlake::model::{Dataset, Grain, Partition, Question, Slice, Unit};
+use trendlake::model::{
+    Dataset, Grain, Month, Partition, PeriodRow, Question, Slice, Span, StreamId, Summary, Unit, UnitKind,
+    Window,
+};
 use trendlake::plan::Scope;
 use trendlake::report::Report;
 use trendlake::secret::Secret;
@@ -49,7 +52,14 @@ use super::support::stream_id;
 const FIGURES: [&str; 3] = ["unique_users", "new_users", "returning_users"];
 
 /// Every good answer of the API, in the order in which they were given.
-type Answers = Arc<Mutex<BTreeMap<Unit, Vec<Vec<RecordBatch>>>>>;
+type Answers = Arc<Mutex<Given>>;
+
+#[derive(Default)]
+struct Given {
+    months: BTreeMap<Unit, Vec<Vec<RecordBatch>>>,
+    /// By stream, first and last day.
+    periods: BTreeMap<(StreamId, NaiveDate, NaiveDate), Vec<Summary>>,
+}
 
 /// The API within this process, reached by ship.
 struct Channel {
@@ -99,18 +109,28 @@ impl Channel {
         let id = url.path().split('/').nth(4).unwrap();
         let stream = self.streams.iter().find(|s| s.id.as_str() == id).unwrap();
         let date = |name: &str| asked[name].parse::<NaiveDate>().unwrap();
-        let window = trendlake::model::windows(date("start_date"), date("end_date")).next().unwrap();
         let grain: Grain = asked["aggregation_type"].parse().unwrap();
+        let (start, end) = (date("start_date"), date("end_date"));
+        let window = Window { month: Month::of(end), start, end };
         let question =
             Question { stream: stream.id.clone(), grain, slice: Slice::ALL, zone: stream.zone, window };
         let late = window.end.and_hms_opt(23, 59, 59).unwrap() + TimeDelta::days(1);
         let Ok(checked) = check(body, &question, late, OnMissing::Null) else { return };
+        if grain == Grain::Daily {
+            let place = (stream.id.clone(), start, end);
+            self.answers.lock().unwrap().periods.entry(place).or_default().push(checked.trend.summary);
+            // A week may begin with the month: its days are the month's then.
+            if start != window.month.first_day().max(stream.first_date) {
+                return;
+            }
+        }
         let answers = [(Slice::ALL, checked.trend)];
         let batch =
             |&dataset: &Dataset| table::batch(dataset, stream, window, &answers, DateTime::UNIX_EPOCH);
-        let unit = Unit { stream: stream.id.clone(), grain, month: window.month };
-        let batches = grain.datasets().iter().map(batch).collect();
-        self.answers.lock().unwrap().entry(unit).or_default().push(batches);
+        let kind = UnitKind::from(grain);
+        let unit = Unit { stream: stream.id.clone(), kind, month: window.month };
+        let batches = kind.datasets().iter().map(batch).collect();
+        self.answers.lock().unwrap().months.entry(unit).or_default().push(batches);
     }
 }
 
@@ -123,18 +143,41 @@ fn broken<T>() -> reqwest::Result<T> {
 /// Which of the API's answers a partition's file holds: the first and the last of them.
 fn answers_held(answers: &Answers, partition: &Partition, bytes: &Bytes) -> (usize, usize) {
     let sound = inspect(partition, bytes).unwrap_or_else(|error| panic!("{partition:?}: {error}"));
-    let place = partition.dataset.grain().datasets().iter().position(|d| *d == partition.dataset).unwrap();
+    let place =
+        partition.dataset.unit_kind().datasets().iter().position(|d| *d == partition.dataset).unwrap();
     let rows = sound.batch.num_rows();
     let figures =
         |batch: &RecordBatch| FIGURES.map(|name| batch.column_by_name(name).unwrap().slice(0, rows));
     let answers = answers.lock().unwrap();
-    let given = answers.get(&partition.unit()).map(Vec::as_slice).unwrap_or_default();
+    let given = answers.months.get(&partition.unit()).map(Vec::as_slice).unwrap_or_default();
     let held = |answer: &Vec<RecordBatch>| {
         answer[place].num_rows() >= rows && figures(&answer[place]) == figures(&sound.batch)
     };
     let first = given.iter().position(held);
     let first = first.unwrap_or_else(|| panic!("{partition:?} holds what the API never answered"));
     (first, given.iter().rposition(held).unwrap())
+}
+
+/// Which of the API's answers each row of a partition of periods holds: the first and the last of them, by
+/// period, first and last day.
+fn periods_held(
+    answers: &Answers,
+    partition: &Partition,
+    bytes: &Bytes,
+) -> BTreeMap<(Span, NaiveDate), (usize, usize)> {
+    let sound = inspect(partition, bytes).unwrap_or_else(|error| panic!("{partition:?}: {error}"));
+    let answers = answers.lock().unwrap();
+    let held = |row: &PeriodRow| {
+        let given = answers.periods.get(&(partition.stream.clone(), row.start, row.end));
+        let given = given.map(Vec::as_slice).unwrap_or_default();
+        let is_it = |summary: &Summary| Some(*summary) == row.summary;
+        let first = given.iter().position(is_it);
+        let first =
+            first.unwrap_or_else(|| panic!("{partition:?} holds what the API never answered: {row:?}"));
+        let span = Span { period: row.period, start: row.start, end: row.start };
+        ((span, row.end), (first, given.iter().rposition(is_it).unwrap()))
+    };
+    table::period_rows(&sound.batch).iter().map(held).collect()
 }
 
 /// One history.
@@ -297,7 +340,11 @@ impl History {
     fn audit(&self) {
         for (key, bytes) in self.sea.under("lake/user_engagement") {
             let partition = parse_key(key.strip_prefix("lake/").unwrap()).unwrap();
-            answers_held(&self.answers, &partition, &bytes);
+            if partition.dataset == Dataset::Periods {
+                periods_held(&self.answers, &partition, &bytes);
+            } else {
+                answers_held(&self.answers, &partition, &bytes);
+            }
         }
     }
 
@@ -386,10 +433,23 @@ impl History {
 fn judge(answers: Answers) -> impl Fn(&str, &Bytes, Option<&Bytes>) + Send + Sync {
     move |key, bytes, there| {
         let Some(partition) = key.strip_prefix("lake/").and_then(|key| parse_key(key).ok()) else { return };
+        let time = |bytes: &Bytes| table::read_footer(bytes).unwrap().fetched_at;
+        if partition.dataset == Dataset::Periods {
+            let new = periods_held(&answers, &partition, bytes);
+            let Some(there) = there else { return };
+            assert!(time(there) <= time(bytes), "{key}: `fetched_at` goes back");
+            for (place, (earliest, _)) in periods_held(&answers, &partition, there) {
+                assert!(
+                    new.get(&place).is_none_or(|(_, latest)| earliest <= *latest)
+                        || time(there) == time(bytes),
+                    "{key}: an older answer replaces a newer one: {place:?}"
+                );
+            }
+            return;
+        }
         let (_, latest) = answers_held(&answers, &partition, bytes);
         let Some(there) = there else { return };
         let (earliest, _) = answers_held(&answers, &partition, there);
-        let time = |bytes: &Bytes| table::read_footer(bytes).unwrap().fetched_at;
         assert!(time(there) <= time(bytes), "{key}: `fetched_at` goes back");
         // Under a clock that has stepped back, several answers get one time, and their order is lost.
         assert!(
@@ -430,7 +490,8 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(folder.path().join("secret"), "a secret of the histories").unwrap();
     let text = "[lake]\nurl = \"lake\"\n[defaults]\nbase_url = \"http://127.0.0.1:1\"\nclient_secret_file = \"secret\"\n\
                 [retry]\nattempts = 3\n\
-                [streams.s1]\nid = \"st-1\"\nclient_id = \"cs-1\"\nzone = \"UTC\"\nfirst_date = \"2026-01-10\"\ngrains = [\"daily\"]\n\
+                [streams.s1]\nid = \"st-1\"\nclient_id = \"cs-1\"\nzone = \"UTC\"\nfirst_date = \"2026-01-20\"\ngrains = [\"daily\"]\n\
+                summaries = [\"month\", \"week\", \"rolling_7d\"]\n\
                 [streams.s2]\nid = \"st-2\"\nclient_id = \"cs-2\"\nzone = \"America/New_York\"\nfirst_date = \"2026-02-01\"\n";
     std::fs::write(folder.path().join("trendlake.toml"), text).unwrap();
     folder
