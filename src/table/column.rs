@@ -74,12 +74,12 @@ struct Encoded {
 }
 
 /// Beyond this many columns, all are forgotten: a few kilobytes each.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 512;
 
 /// The encoded form of a column, made only if it is not remembered.
 fn recalled(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr) -> Result<Arc<Encoded>> {
     static MEMORY: Mutex<Option<HashMap<u128, Arc<Encoded>>>> = Mutex::new(None);
-    let key = digest(field, array);
+    let key = digest(field, array, properties);
     let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = memory().get_or_insert_default().get(&key) {
         return Ok(known.clone());
@@ -115,10 +115,11 @@ fn encode(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr
     Ok(Encoded { file: file.into(), close })
 }
 
-/// What makes a column the same as another: its name, its rows, and every value.
-fn digest(field: &Field, array: &ArrayRef) -> u128 {
+/// What makes a column the same as another: its name, its form, its rows, and every value.
+fn digest(field: &Field, array: &ArrayRef, properties: &WriterPropertiesPtr) -> u128 {
     let mut hash = XxHash3_128::new();
     hash.write(field.name().as_bytes());
+    hash.write(&[u8::from(properties.offset_index_disabled())]);
     hash.write(&array.len().to_le_bytes());
     for row in array.nulls().into_iter().flatten() {
         hash.write(&[u8::from(row)]);

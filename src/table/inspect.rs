@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use super::batch::hour_starts;
 use super::footer::Footer;
 use super::hash::content_hash;
-use super::parquet::{DamagedError, decode, encode, read_footer, statistics};
+use super::parquet::{DamagedError, decode, encode_as, read_footer, statistics};
 use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
@@ -39,7 +39,9 @@ pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedErr
         return Err(DamagedError::Damaged(flaw));
     }
     // Readers skip what the statistics rule out, so wrong ones hide rows.
-    if statistics(bytes)? != statistics(&encode(partition.dataset, &batch, &footer))? {
+    let said = statistics(bytes)?;
+    let indexed = said.iter().any(|(_, pages)| pages.is_some());
+    if said != statistics(&encode_as(partition.dataset, &batch, &footer, indexed))? {
         return Err(DamagedError::Damaged("the statistics are not those of the rows".into()));
     }
     Ok(Sound { footer, batch })

@@ -5,21 +5,23 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::DataType;
 use bytes::Bytes;
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaDataReader, SortingColumn};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{
+    DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
+};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::column;
 use super::footer::Footer;
-use super::schema::{FORMAT_VERSION, schema, sort_columns};
+use super::schema::{ADDITIVE, FORMAT_VERSION, schema, sort_columns};
 use crate::model::Dataset;
 
 /// An object is no partition of ours, or no longer a sound one.
@@ -48,13 +50,19 @@ impl From<String> for DamagedError {
 /// When `batch` has no rows, or other columns than the dataset's.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
+    // Of a column's only page, its own statistics say all that an index could.
+    encode_as(dataset, batch, footer, batch.num_rows() > DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT)
+}
+
+/// As [`encode`], with the page index or without.
+pub(super) fn encode_as(dataset: Dataset, batch: &RecordBatch, footer: &Footer, indexed: bool) -> Bytes {
     let layout = layout(dataset);
-    let properties = &layout.properties[usize::from(batch.num_rows() >= MANY_ROWS)];
+    let properties = &layout.properties[usize::from(batch.num_rows() >= MANY_ROWS)][usize::from(indexed)];
     let mut bytes = Vec::with_capacity(16 * 1024);
     let mut file = SerializedFileWriter::new(&mut bytes, layout.schema.root_schema_ptr(), properties.clone())
         .expect("every dataset's schema can be written");
-    let arrow = (ARROW_SCHEMA_META_KEY.to_owned(), layout.arrow.clone());
-    for (key, value) in footer.entries().into_iter().chain([arrow]) {
+    let not_additive = (NOT_ADDITIVE.to_owned(), layout.not_additive.clone());
+    for (key, value) in footer.entries().into_iter().chain([not_additive]) {
         file.append_key_value_metadata(KeyValue::new(key, value));
     }
     // No rows are no row group.
@@ -69,25 +77,30 @@ pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     bytes.into()
 }
 
-/// What is the same in every file of a dataset.
+/// The footer's entry that names the columns whose figures must not be added up over rows.
+const NOT_ADDITIVE: &str = "trendlake.not_additive";
+
+/// What is the same in every file of a dataset. Its Arrow schema stands in none of them: it would be a third of a
+/// small file, and every type follows from Parquet's own.
 struct Layout {
     schema: SchemaDescriptor,
-    /// The Arrow schema as Arrow's own readers look for it.
-    arrow: String,
-    /// For few rows, and for many.
-    properties: [WriterPropertiesPtr; 2],
+    not_additive: String,
+    /// For few rows and for many, each without the page index and with it.
+    properties: [[WriterPropertiesPtr; 2]; 2],
 }
 
 fn layout(dataset: Dataset) -> &'static Layout {
     static LAYOUTS: LazyLock<[Layout; 4]> = LazyLock::new(|| {
         Dataset::ALL.map(|dataset| {
             let schema = schema(dataset);
+            let not_additive = schema.fields().iter().filter(|f| f.metadata().get(ADDITIVE).is_some());
             Layout {
                 schema: ArrowSchemaConverter::new()
                     .convert(&schema)
                     .expect("every column has a Parquet type"),
-                arrow: encode_arrow_schema(&without_comments(&schema)),
-                properties: [false, true].map(|many| Arc::new(properties(dataset, many))),
+                not_additive: not_additive.map(|f| f.name().as_str()).collect::<Vec<_>>().join(","),
+                properties: [false, true]
+                    .map(|many| [false, true].map(|indexed| Arc::new(properties(dataset, many, indexed)))),
             }
         })
     });
@@ -100,30 +113,26 @@ fn layout(dataset: Dataset) -> &'static Layout {
     }
 }
 
-/// Comments would be half of a small file.
-fn without_comments(schema: &Schema) -> Schema {
-    let stripped = |field: &Arc<Field>| {
-        let mut metadata = field.metadata().clone();
-        metadata.remove("comment");
-        field.as_ref().clone().with_metadata(metadata)
-    };
-    Schema::new(schema.fields().iter().map(stripped).collect::<Vec<_>>())
-}
-
 /// The columns that compression shortens. A page of one repeated text is a few bytes already and only
 /// grows by a frame around it, and figures are packed by their differences.
-const COMPRESSED: [&str; 2] = ["date", "hour"];
+const COMPRESSED: [&str; 3] = ["date", "hour", "is_final"];
+/// Columns whose least and greatest values rule nothing out: every day has all hours.
+const NOT_SEARCHED: [&str; 2] = ["hour", "time_zone"];
 /// With fewer rows, neither compression nor a dictionary of anything but texts gains: both cost a page or
 /// a frame for what is a few hundred bytes.
 const MANY_ROWS: usize = 256;
 
-fn properties(dataset: Dataset, many_rows: bool) -> WriterProperties {
+fn properties(dataset: Dataset, many_rows: bool, indexed: bool) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
         // Statistics by page bring the page index, which lets engines skip pages by date.
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(if indexed { EnabledStatistics::Page } else { EnabledStatistics::Chunk })
+        .set_offset_index_disabled(!indexed)
         .set_sorting_columns(Some(sorting(dataset)));
+    for name in NOT_SEARCHED {
+        builder = builder.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
+    }
     for field in schema(dataset).fields() {
         let name = field.name().as_str();
         if many_rows && COMPRESSED.contains(&name) {

@@ -10,8 +10,12 @@ use crate::model::Dataset;
 /// The version of the columns and of the footer's entries.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The Arrow schema of a dataset. Every field's metadata has a `comment`, which files leave out, and the
-/// figures that must not be added up over rows say `trendlake.additive = false`.
+/// In a field's metadata, `false`: its figures must not be added up over rows.
+pub(super) const ADDITIVE: &str = "trendlake.additive";
+
+/// The Arrow schema of a dataset. Every field's metadata has a `comment`, and the figures that must not be
+/// added up over rows say `trendlake.additive = false`. Files leave these out; their footers name the latter
+/// in one entry, `trendlake.not_additive`.
 #[must_use]
 pub fn schema(dataset: Dataset) -> SchemaRef {
     static SCHEMAS: LazyLock<[SchemaRef; 4]> = LazyLock::new(|| Dataset::ALL.map(|d| Arc::new(build(d))));
@@ -128,6 +132,6 @@ fn field(name: &str, data_type: DataType, nullable: bool, comment: &str) -> Fiel
 
 fn not_additive(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
-    metadata.insert("trendlake.additive", "false");
+    metadata.insert(ADDITIVE, "false");
     field.with_metadata(metadata)
 }

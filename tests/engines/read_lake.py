@@ -111,7 +111,7 @@ def footer(path):
         "codecs": sorted({chunk.compression for chunk in chunks}),
         "offset_index": all(chunk.has_offset_index for chunk in chunks),
         "column_index": all(chunk.has_column_index for chunk in chunks),
-        "statistics": all(chunk.is_stats_set for chunk in chunks),
+        "without_statistics": sorted({chunk.path_in_schema for chunk in chunks if not chunk.is_stats_set}),
         "sorting": [
             [[names[s.column_index], s.descending, s.nulls_first] for s in group.sorting_columns]
             for group in groups
@@ -120,14 +120,6 @@ def footer(path):
             key.decode(): value.decode()
             for key, value in (metadata.metadata or {}).items()
             if key.startswith(b"trendlake.")
-        },
-        "fields": {
-            field.name: {
-                key.decode(): value.decode()
-                for key, value in (field.metadata or {}).items()
-                if not key.startswith(b"PARQUET:")
-            }
-            for field in file.schema_arrow
         },
     }
 
