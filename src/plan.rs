@@ -3,7 +3,8 @@
 //!
 //! Everything here is a pure function. What the lake holds comes in as an [`Inventory`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -336,6 +337,22 @@ pub fn least_time(requests: u64, limits: &[RateLimit]) -> Duration {
         left.push_back(now);
     }
     now
+}
+
+/// The least time for all streams, each of which takes one of `times`, when so many go on at once and the
+/// next one begins as one ends.
+#[must_use]
+pub fn in_parallel(times: impl Iterator<Item = Duration>, at_once: usize) -> Duration {
+    let mut ends = BinaryHeap::new();
+    for time in times {
+        let begin = if ends.len() < at_once {
+            Duration::ZERO
+        } else {
+            ends.pop().map_or(Duration::ZERO, |Reverse(end)| end)
+        };
+        ends.push(Reverse(begin + time));
+    }
+    ends.into_iter().map(|Reverse(end)| end).max().unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]

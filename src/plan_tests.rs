@@ -350,3 +350,13 @@ fn upkeep_and_budget() {
     assert_eq!(upkeep(&Stream { settle_days: 0, ..with_periods() }), 3);
     assert_eq!(upkeep(&Stream::example()), 0);
 }
+
+#[test]
+fn the_least_time_when_streams_take_turns() {
+    let secs = |times: &[u64], at_once| {
+        in_parallel(times.iter().map(|&secs| Duration::from_secs(secs)), at_once).as_secs()
+    };
+    assert_eq!(secs(&[60, 60, 60], 8), 60);
+    assert_eq!(secs(&[60, 30, 40], 2), 70);
+    assert_eq!(secs(&[], 2), 0);
+}

@@ -1,7 +1,5 @@
 //! `trendlake plan`: what a run would do, and what it costs, before it is spent.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +11,7 @@ use super::{Setup, backfill_range, text};
 use crate::export::{self, StreamOverview};
 use crate::lake::Lake;
 use crate::model::UnitKind;
-use crate::plan::{Planned, State, least_time, requests};
+use crate::plan::{Planned, State, in_parallel, least_time, requests};
 use crate::report::exit;
 use crate::shelf::Shelf;
 
@@ -56,7 +54,11 @@ pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> 
     let result = PlanResult {
         requests: plans.iter().map(|p| p.requests).sum(),
         units: plans.iter().map(|p| p.units.len()).sum(),
-        least_secs: in_parallel(plans.iter().map(|p| p.least_secs), setup.settings.concurrency.streams),
+        least_secs: in_parallel(
+            plans.iter().map(|p| Duration::from_secs(p.least_secs)),
+            setup.settings.concurrency.streams,
+        )
+        .as_secs(),
         streams: plans,
         foreign: overview.foreign,
     };
@@ -84,16 +86,6 @@ fn stream_plan(overview: &StreamOverview) -> StreamPlan {
         r#final: units.iter().filter(|p| p.state == State::Final).count(),
         units: units.iter().filter(due).map(unit).collect(),
     }
-}
-
-/// The least time for all streams when so many go on at once, each next one as one ends.
-fn in_parallel(times: impl Iterator<Item = u64>, at_once: usize) -> u64 {
-    let mut ends = BinaryHeap::new();
-    for time in times {
-        let begin = if ends.len() < at_once { 0 } else { ends.pop().map_or(0, |Reverse(end)| end) };
-        ends.push(Reverse(begin + time));
-    }
-    ends.into_iter().map(|Reverse(end)| end).max().unwrap_or(0)
 }
 
 fn render(result: &PlanResult) -> String {
@@ -170,16 +162,4 @@ fn spans(units: &[UnitPlan]) -> Vec<String> {
 /// Whether `older` is the month right before `newer`.
 fn follows(older: &str, newer: &str) -> bool {
     older.parse::<crate::model::Month>().is_ok_and(|m| m.next().to_string() == newer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_time_when_streams_take_turns() {
-        assert_eq!(in_parallel([60, 60, 60].into_iter(), 8), 60);
-        assert_eq!(in_parallel([60, 30, 40].into_iter(), 2), 70);
-        assert_eq!(in_parallel(std::iter::empty(), 2), 0);
-    }
 }

@@ -25,6 +25,7 @@ mod notify;
 mod operating;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod pace;
 mod pages;
 mod panic;
 mod periods;
