@@ -10,7 +10,7 @@ use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
 use crate::lake::{self, Kind, Lake};
 use crate::model::{Dataset, Partition, StreamId, UnitKind};
-use crate::plan::{self, Inventory, Planned, Presence, Scope};
+use crate::plan::{self, Inventory, Planned, Presence, Scope, State};
 use crate::report::exit;
 use crate::shelf::{self, Found, Shelf, Survey};
 use crate::table::FORMAT_VERSION;
@@ -44,6 +44,13 @@ pub struct StreamOverview {
     pub stream: Stream,
     /// Every unit within the scope, final ones included, newest month first.
     pub units: Vec<Planned>,
+}
+
+impl StreamOverview {
+    /// The units that are to be fetched.
+    pub fn due(&self) -> impl Iterator<Item = &Planned> {
+        self.units.iter().filter(|planned| planned.state != State::Final)
+    }
 }
 
 /// What the lake remembers besides the data: a shortcut, made anew from the footers when lost.

@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::config::{Settings, Stream};
 use crate::kore::{Traffic, Transport};
 use crate::lake::Lake;
-use crate::plan::{Planned, State};
+use crate::plan::Planned;
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::shelf::Shelf;
 
@@ -110,13 +110,12 @@ impl Warnings {
     }
 }
 
-/// Fetches and commits every unit of `planned` that is not final, and gives one report per unit.
+/// Fetches and commits every unit of `planned`, and gives one report per unit.
 ///
 /// A stream that fails, or whose task has a bug, never holds up another one.
 pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> Vec<UnitReport> {
     let at_once = context.settings.concurrency.streams;
-    let tasks = planned.into_iter().map(|(stream, mut units)| {
-        units.retain(|p| p.state != State::Final);
+    let tasks = planned.into_iter().map(|(stream, units)| {
         let context = context.clone();
         async move {
             let (name, due) = (stream.clone(), units.clone());

@@ -96,7 +96,8 @@ pub async fn run_as(
         let past = context.lake().list_internal(RUNS).await?;
         let context =
             &Context { spent: spent_before(context.lake(), &past, started_at).await?, ..context.clone() };
-        let planned = overview.streams.iter().map(|s| (s.stream.clone(), s.units.clone())).collect();
+        let planned =
+            overview.streams.iter().map(|s| (s.stream.clone(), s.due().cloned().collect())).collect();
         let mut units = export(context, planned).await;
         units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
         let mut totals = Report::totals(&units);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The id of a stream, such as `st-0b6d3f0e-6a44-5b3a-9d5f-000000000000`.
 ///
@@ -9,8 +10,10 @@ use std::str::FromStr;
 /// digits, `-`, `_` and `.`, begins with a letter or digit, has no `..`, and is at most
 /// [`StreamId::MAX_LEN`] bytes long: no allowed id needs an escape in a path, a URL or a Hive
 /// partition, and none can climb out of its folder.
+///
+/// Clones share the text: every partition and unit of a large lake names its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(String);
+pub struct StreamId(Arc<str>);
 
 /// A text that is no stream id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +54,7 @@ impl FromStr for StreamId {
         {
             return Err(InvalidStreamId::Characters);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
