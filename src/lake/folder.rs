@@ -169,22 +169,22 @@ impl Folder {
             };
             for entry in entries {
                 let entry = entry.map_err(|e| Error::io("list", &path, &e))?;
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                // That something is a folder comes with the listing; half of what a lake has are folders.
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(name);
+                    continue;
+                }
                 let meta = match entry.metadata() {
                     Ok(meta) => meta,
                     // Removed since it was listed.
                     Err(e) if e.kind() == ErrorKind::NotFound => continue,
                     Err(e) => return Err(Error::io("look at", &entry.path(), &e)),
                 };
-                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-                if meta.is_dir() {
-                    folders.push(name);
-                } else {
-                    let written_at =
-                        meta.modified().map_err(|e| Error::io("look at", &entry.path(), &e))?.into();
-                    // What is no plain file is no partition, whatever its name.
-                    let size = if meta.is_file() { meta.len() } else { 0 };
-                    files.push((name, Listed { written_at, size }));
-                }
+                let written_at = meta.modified().map_err(|e| Error::io("look at", &entry.path(), &e))?.into();
+                // What is no plain file is no partition, whatever its name.
+                let size = if meta.is_file() { meta.len() } else { 0 };
+                files.push((name, Listed { written_at, size }));
             }
         }
         Ok(files)
