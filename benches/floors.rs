@@ -1,0 +1,135 @@
+//! The floors under an export: what the same answers cost a client that only downloads them, and what only reading
+//! and encoding them costs. `benches/export.py` calls it; nothing is to be seen by `cargo bench` alone.
+//!
+//!     floors network CONFIG FROM TO    downloads every answer from the configuration's API, with the exporter's
+//!                                      HTTP client and tokens, and throws it away
+//!     floors compute CONFIG FROM TO    takes the answers from a simulator within this process, and prints the CPU
+//!                                      seconds that decoding, building, hashing and encoding them took
+//!
+//! FROM and TO are months, inclusive.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![expect(clippy::print_stdout, reason = "its result")]
+
+#[expect(dead_code, reason = "the test of costs uses more of it")]
+mod common;
+
+use futures_util::StreamExt;
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
+use reqwest::{Method, Request};
+use trendlake::chance::Chance;
+use trendlake::clock::Clock;
+use trendlake::config::{OnMissing, Settings, Sources, Stream};
+use trendlake::kore::{Signer, check, http_client};
+use trendlake::model::{Grain, Month, Slice};
+use trendlake::table::{self, FORMAT_VERSION, Footer};
+
+use common::Replayed;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [mode, config, from, to] = &arguments[..] else {
+        println!("floors: see benches/export.py");
+        return;
+    };
+    let sources = Sources { file: config.into(), ..Sources::default() };
+    let settings = Settings::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    let months = std::iter::successors(Some(from.parse().unwrap()), |m: &Month| Some(m.next()));
+    let to: Month = to.parse().unwrap();
+    let months: Vec<Month> = months.take_while(|month| *month <= to).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match mode.as_str() {
+        "network" => runtime.block_on(network(&settings, &months)),
+        "compute" => runtime.block_on(compute(&settings, &months)),
+        other => panic!("`{other}` is no floor"),
+    }
+}
+
+/// A stream's requests, each with a token of its own.
+fn requests<'a>(stream: &'a Stream, months: &'a [Month]) -> impl Iterator<Item = Request> + use<'a> {
+    let signer = Signer::new(&stream.credentials).unwrap();
+    let (clock, chance) = (Clock::system(), Chance::from_os());
+    months.iter().flat_map(|month| Grain::ALL.map(|grain| (month, grain))).map(move |(month, grain)| {
+        let base = stream.base_url.as_str().trim_end_matches('/');
+        let (id, zone) = (&stream.id, stream.zone.name().replace('/', "%2F"));
+        let (first, last) = (month.first_day(), month.last_day());
+        let url = format!(
+            "{base}/api/public/bot/{id}/v2/userEngagementTrend?aggregation_type={grain}&start_date={first}\
+             &end_date={last}&conversationType=All&conversationStatus=All&timeZoneOffset={zone}"
+        );
+        let mut request = Request::new(Method::POST, url.parse().unwrap());
+        let token = signer.sign(&signer.claims(clock.now(), chance.id())).unwrap();
+        request.headers_mut().insert("auth", HeaderValue::from_str(token.expose()).unwrap());
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        request
+    })
+}
+
+async fn network(settings: &Settings, months: &[Month]) {
+    let http = http_client(&settings.http, true).unwrap();
+    let bytes = futures_util::stream::iter(&settings.streams).flat_map_unordered(
+        settings.concurrency.streams,
+        |stream| {
+            let answers = requests(stream, months).map(|request| async {
+                let answer = http.execute(request).await.unwrap();
+                assert!(answer.status().is_success(), "{}", answer.status());
+                answer.bytes().await.unwrap().len()
+            });
+            Box::pin(
+                futures_util::stream::iter(answers).buffer_unordered(settings.concurrency.units_per_stream),
+            )
+        },
+    );
+    let bytes: Vec<usize> = bytes.collect().await;
+    println!("{}", serde_json::json!({ "requests": bytes.len(), "bytes": bytes.iter().sum::<usize>() }));
+}
+
+async fn compute(settings: &Settings, months: &[Month]) {
+    let clock = Clock::system();
+    let api = Replayed::new(&settings.streams, &clock);
+    let (mut spent, mut rows, mut written) = (0, 0, 0);
+    for stream in &settings.streams {
+        // One stream's answers at a time, so that they take no memory to speak of.
+        let mut bodies = Vec::new();
+        for request in requests(stream, months) {
+            bodies.push(api.ask(&request).await);
+        }
+        let began = cpu_nanos();
+        let asked = months.iter().flat_map(|month| Grain::ALL.map(|grain| (*month, grain)));
+        for ((month, grain), body) in asked.zip(&bodies) {
+            let window = common::whole(month);
+            let late = (window.end + chrono::Days::new(1)).and_hms_opt(23, 59, 59).unwrap();
+            let question = common::question(stream, grain, window);
+            let answers = [(Slice::ALL, check(body, &question, late, OnMissing::Null).unwrap().trend)];
+            for &dataset in grain.datasets() {
+                let fetched_at = clock.now();
+                let batch = table::batch(dataset, stream, window, &answers, fetched_at);
+                let footer = Footer {
+                    format_version: FORMAT_VERSION,
+                    fingerprint: stream.fingerprint(),
+                    start: window.start,
+                    end: window.end,
+                    settle_days: stream.settle_days,
+                    is_final: true,
+                    content_hash: table::content_hash(&batch),
+                    fetched_at,
+                };
+                rows += batch.num_rows();
+                written += table::encode(dataset, &batch, &footer).len();
+            }
+        }
+        spent += cpu_nanos() - began;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "some seconds")]
+    let secs = spent as f64 / 1e9;
+    println!("{}", serde_json::json!({ "cpu_secs": secs, "rows": rows, "bytes": written }));
+}
+
+/// CPU time of this program's one thread, as Linux counts it.
+fn cpu_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
