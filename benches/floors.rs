@@ -26,9 +26,6 @@ use trendlake::table::{self, FORMAT_VERSION, Footer};
 
 use common::Replayed;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [mode, config, from, to] = &arguments[..] else {

@@ -22,12 +22,10 @@ use trendlake::kore::check;
 use trendlake::lake::Lake;
 use trendlake::model::{Dataset, Grain, Month, Partition, Question, Slice, Trend, Window};
 use trendlake::plan::{Inventory, Presence, Scope, survey};
+use trendlake::shelf::Shelf;
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
 use common::Replayed;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     divan::main();
@@ -127,8 +125,9 @@ fn overview_of_36_months(bencher: Bencher<'_, '_>, streams: usize) {
         common::clock()
     };
     let lake = Lake::on(Arc::new(InMemory::new()), "lake".into());
+    let shelf = Shelf::new(lake.clone());
     let scope = Scope::default();
-    let look = || export::overview(&lake, &settings, &settings.streams, &scope, clock.now());
+    let look = || export::overview(&shelf, &settings, &settings.streams, &scope, clock.now());
     runtime.block_on(async {
         for stream in &settings.streams {
             for (dataset, month) in places() {

@@ -17,6 +17,7 @@ use trendlake::kore::{Traffic, Transport};
 use trendlake::lake::Lake;
 use trendlake::model::{Grain, Month, Question, Slice, Window, windows};
 use trendlake::report::UnitReport;
+use trendlake::shelf::Shelf;
 use trendlake::simulator::{self, SimulatedStream, Simulator, VerifyingKey};
 
 const SECRET: &str = "a secret of the benchmarks";
@@ -125,7 +126,7 @@ impl Observer for Nobody {
 pub(crate) fn context(settings: &Settings, clock: &Clock, http: Arc<dyn Transport>, lake: Lake) -> Context {
     Context {
         settings: Arc::new(settings.clone()),
-        lake,
+        shelf: Shelf::new(lake),
         http,
         clock: clock.clone(),
         chance: Chance::seeded(1),

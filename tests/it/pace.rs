@@ -21,6 +21,7 @@ use trendlake::kore::{Traffic, Transport};
 use trendlake::lake::Lake;
 use trendlake::plan::{self, Scope};
 use trendlake::secret::Secret;
+use trendlake::shelf::Shelf;
 use trendlake::simulator::{self, SimulatedStream, Simulator, VerifyingKey};
 
 use super::inside::Nobody;
@@ -97,7 +98,7 @@ impl Job {
             let simulator = Simulator::new(simulated, clock.clone());
             let streams = settings.streams.clone();
             let context = Context {
-                lake: Lake::on(Arc::new(InMemory::new()), "lake".into()),
+                shelf: Shelf::new(Lake::on(Arc::new(InMemory::new()), "lake".into())),
                 http: Arc::new(Direct(simulator.router())),
                 settings: Arc::new(settings),
                 clock: clock.clone(),
@@ -109,7 +110,7 @@ impl Job {
                 spent: Spent::default(),
             };
             let scope = Scope::default();
-            let overview = export::overview(&context.lake, &context.settings, &streams, &scope, clock.now())
+            let overview = export::overview(&context.shelf, &context.settings, &streams, &scope, clock.now())
                 .await
                 .unwrap();
             let times = overview
