@@ -1,11 +1,12 @@
 # What CI runs: `make test`. The other targets are its parts, and what is run by hand since it takes its time:
-# `crash`, `simulate`, `warehouse` and `fuzz`. `deny` is a part where cargo-deny is installed: to compile it takes longer than
+# `crash`, `simulate`, `warehouse`, `fuzz` and the benchmarks. `deny` is a part where cargo-deny is installed: to compile it takes longer than
 # all the rest.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .PHONY: test setup fmt lint scripts check-tests otlp deploy doc planted crash simulate warehouse fuzz deny
+.PHONY: bench bench-check bench-peers bench-growth
 
 PYTHON := target/venv/bin/python
 
@@ -81,3 +82,21 @@ warehouse: setup
 SEEDS := 0..5000
 simulate:
 	TRENDLAKE_SEEDS=$(SEEDS) cargo test --locked --test it histories::every -- --nocapture
+
+# Times and memory, by hand and on a machine that is otherwise idle: docs/PERFORMANCE.md says what of.
+bench:
+	cargo bench --locked --bench steps
+	benches/export.py
+	benches/daemon.py
+
+# Others at the same two jobs. Needs PyPI; their environments go to target/peers.
+bench-peers:
+	benches/peers/run.py
+
+# Up to 10,000 streams, which takes 6 GB of memory for the lake and some minutes.
+bench-growth:
+	benches/growth.py --plot docs/images/growth.svg
+
+# What the work costs, counted and not timed, against what it may: a part of `check-tests`, since no clock is in it.
+bench-check:
+	cargo test --locked --test cost
