@@ -49,7 +49,7 @@ def full(count, latency, results):
 
 
 def floors(count, sim, months, took, results):
-    floor = bench.bench_target("floors")
+    floor = bench.bench_target("steps")
     ends = [sim.config, months[0], months[-1]]
     network = bench.medians([bench.measure([floor, "network", *ends])[1] for _ in range(count)])
     said = [json.loads(bench.measure([floor, "compute", *ends])[0]) for _ in range(count)]

@@ -1,18 +1,12 @@
 //! The floors under an export: what the same answers cost a client that only downloads them, and what only reading
-//! and encoding them costs. `benches/export.py` calls it; nothing is to be seen by `cargo bench` alone.
+//! and encoding them costs.
 //!
-//!     floors network CONFIG FROM TO    downloads every answer from the configuration's API, with the exporter's
-//!                                      HTTP client and tokens, and throws it away
-//!     floors compute CONFIG FROM TO    takes the answers from a simulator within this process, and prints the CPU
-//!                                      seconds that decoding, building, hashing and encoding them took
+//!     network CONFIG FROM TO    downloads every answer from the configuration's API, with the exporter's HTTP client
+//!                               and tokens, and throws it away
+//!     compute CONFIG FROM TO    takes the answers from a simulator within this process, and prints the CPU seconds
+//!                               that decoding, building, hashing and encoding them took
 //!
 //! FROM and TO are months, inclusive.
-
-#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
-#![expect(clippy::print_stdout, reason = "its result")]
-
-#[expect(dead_code, reason = "the test of costs uses more of it")]
-mod common;
 
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
@@ -24,21 +18,17 @@ use trendlake::kore::{Signer, check, http_client};
 use trendlake::model::{Grain, Month, Slice};
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
-use common::Replayed;
+use super::common::{self, Replayed};
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let [mode, config, from, to] = &arguments[..] else {
-        println!("floors: see benches/export.py");
-        return;
-    };
+/// Carries out one of the modes above.
+pub(crate) fn measure(mode: &str, config: &str, from: &str, to: &str) {
     let sources = Sources { file: config.into(), ..Sources::default() };
     let settings = Settings::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
     let months = std::iter::successors(Some(from.parse().unwrap()), |m: &Month| Some(m.next()));
     let to: Month = to.parse().unwrap();
     let months: Vec<Month> = months.take_while(|month| *month <= to).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match mode.as_str() {
+    match mode {
         "network" => runtime.block_on(network(&settings, &months)),
         "compute" => runtime.block_on(compute(&settings, &months)),
         other => panic!("`{other}` is no floor"),

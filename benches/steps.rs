@@ -3,11 +3,6 @@
 //!
 //!     cargo bench --bench steps [-- part of a name]
 
-#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
-
-#[expect(dead_code, reason = "the test of costs uses more of it")]
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -25,11 +20,7 @@ use trendlake::plan::{Inventory, Presence, Scope, survey};
 use trendlake::shelf::Shelf;
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
-use common::Replayed;
-
-fn main() {
-    divan::main();
-}
+use super::common::{self, Replayed};
 
 /// A month of hours in each of its forms.
 struct Sample {

@@ -81,11 +81,6 @@ impl Replayed {
         known.iter().find(|(url, _)| is_it(url)).expect("it has been asked").1.clone()
     }
 
-    /// How many different questions have been put.
-    pub(crate) fn questions(&self) -> usize {
-        self.known.lock().unwrap().len()
-    }
-
     /// The simulator's answer, which is not kept.
     pub(crate) async fn ask(&self, request: &reqwest::Request) -> Bytes {
         let mut call = axum::http::Request::builder().method(request.method().clone());

@@ -12,7 +12,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../benches/common/mod.rs"]
-#[expect(dead_code, reason = "benchmarks use more of it")]
 mod common;
 mod counted;
 
