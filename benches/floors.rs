@@ -15,7 +15,7 @@ use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{OnMissing, Settings, Sources, Stream};
 use trendlake::kore::{Signer, check, http_client};
-use trendlake::model::{Grain, Month, Slice};
+use trendlake::model::{Grain, Month, Slice, UnitKind};
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
 use super::common::{self, Replayed};
@@ -91,12 +91,12 @@ async fn compute(settings: &Settings, months: &[Month]) {
             let late = (window.end + chrono::Days::new(1)).and_hms_opt(23, 59, 59).unwrap();
             let question = common::question(stream, grain, window);
             let answers = [(Slice::ALL, check(body, &question, late, OnMissing::Null).unwrap().trend)];
-            for &dataset in grain.datasets() {
+            for &dataset in UnitKind::from(grain).datasets() {
                 let fetched_at = clock.now();
                 let batch = table::batch(dataset, stream, window, &answers, fetched_at);
                 let footer = Footer {
                     format_version: FORMAT_VERSION,
-                    fingerprint: stream.fingerprint(),
+                    fingerprint: stream.fingerprint(grain.into()),
                     start: window.start,
                     end: window.end,
                     settle_days: stream.settle_days,

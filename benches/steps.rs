@@ -15,7 +15,7 @@ use trendlake::config::{OnMissing, Stream};
 use trendlake::export;
 use trendlake::kore::check;
 use trendlake::lake::Lake;
-use trendlake::model::{Dataset, Grain, Month, Partition, Question, Slice, Trend, Window};
+use trendlake::model::{Dataset, Grain, Month, Partition, Question, Slice, Trend, UnitKind, Window};
 use trendlake::plan::{Inventory, Presence, Scope, survey};
 use trendlake::shelf::Shelf;
 use trendlake::table::{self, FORMAT_VERSION, Footer};
@@ -58,7 +58,7 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     let batch = table::batch(Dataset::Hourly, &stream, window, &answers, fetched_at);
     let footer = Footer {
         format_version: FORMAT_VERSION,
-        fingerprint: stream.fingerprint(),
+        fingerprint: stream.fingerprint(UnitKind::Hourly),
         start: window.start,
         end: window.end,
         settle_days: stream.settle_days,

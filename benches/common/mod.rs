@@ -98,13 +98,12 @@ impl Transport for Replayed {
     fn execute(&self, request: reqwest::Request) -> BoxFuture<'_, reqwest::Result<reqwest::Response>> {
         Box::pin(async move {
             let known = self.known.lock().unwrap().get(request.url().as_str()).cloned();
-            let body = match known {
-                Some(body) => body,
-                None => {
-                    let body = self.ask(&request).await;
-                    self.known.lock().unwrap().insert(request.url().to_string(), body.clone());
-                    body
-                }
+            let body = if let Some(body) = known {
+                body
+            } else {
+                let body = self.ask(&request).await;
+                self.known.lock().unwrap().insert(request.url().to_string(), body.clone());
+                body
             };
             Ok(axum::http::Response::new(body).into())
         })

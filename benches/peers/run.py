@@ -3,9 +3,9 @@
 
     benches/peers/run.py [--runs 3] [--streams 100] [--only NAME ...] [--json FILE]
 
-What each has written is held against the simulator before its time counts. Then, on a small lake, what each leaves
-behind: after a second run over unchanged answers, and after one for which a past week has been restated.
-Environments of Python are made under target/peers/; requirements.txt there says of what.
+The slower ones run a third as often. What each has written is held against the simulator before its time counts.
+Then, on a small lake, what each leaves behind: after a second run over unchanged answers, and after one for which a
+past week has been restated. The requirements*.txt say of what the environments under target/peers/ are made.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def job(title, names, runs, streams, months, grains, results):
         within = (months[0], months[-1])
         for name in names:
             samples = []
-            for number in range(runs if name in ("trendlake", "hand") else min(runs, 2)):
+            for number in range(runs if name in ("trendlake", "hand") else max(1, runs // 3)):
                 place = pathlib.Path(folder) / f"{name}-{number}"
                 place.mkdir()
                 samples.append(carry_out(name, sim, within, grains, place))

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Stream;
 use crate::model::{
-    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Partition, Period, PeriodRow, Points, Question, Slice,
-    Span, Summary, Trend, Window, windows,
+    Averages, Counts, Dataset, DayPoint, Grain, HourPoint, Partition, Period, PeriodRow, Points, Question,
+    Slice, Span, Summary, Trend, Window, windows,
 };
 use crate::simulator::{Future, World};
 
@@ -143,7 +143,7 @@ fn a_month_of_hours_with_few_users_takes_4_kib() {
     assert!((10..20).contains(&most), "{most}");
     let answers = [(Slice::ALL, Trend { points, ..trend(Grain::Hourly, 0) })];
     let batch = batch(Dataset::Hourly, &stream, march(), &answers, fetched_at);
-    let footer = Footer { fingerprint: stream.fingerprint(), ..footer(&batch) };
+    let footer = Footer { fingerprint: stream.fingerprint(crate::model::UnitKind::Hourly), ..footer(&batch) };
     let bytes = encode(Dataset::Hourly, &batch, &footer);
     assert!(bytes.len() <= 4096, "{} bytes", bytes.len());
     assert_eq!(decode(Dataset::Hourly, &bytes).unwrap().columns(), batch.columns());

@@ -24,7 +24,7 @@ use trendlake::config::{OnMissing, Settings};
 use trendlake::export;
 use trendlake::kore::check;
 use trendlake::lake::Lake;
-use trendlake::model::{Dataset, Grain, Month, Slice};
+use trendlake::model::{Dataset, Grain, Month, Slice, UnitKind};
 use trendlake::plan::Scope;
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
@@ -115,7 +115,7 @@ fn steps(costs: &mut BTreeMap<String, Cost>) {
     step("hash", &mut || drop(table::content_hash(&batch)));
     let footer = Footer {
         format_version: FORMAT_VERSION,
-        fingerprint: stream.fingerprint(),
+        fingerprint: stream.fingerprint(UnitKind::Hourly),
         start: window.start,
         end: window.end,
         settle_days: 3,

@@ -116,13 +116,13 @@ impl Job {
             let times = overview
                 .streams
                 .iter()
-                .map(|s| plan::least_time(plan::requests(&s.stream, &s.units), &s.stream.rate_limits));
+                .map(|s| plan::least_time(plan::requests(&s.units), &s.stream.rate_limits));
             let forecast = plan::in_parallel(times, self.at_once);
             let began = clock.instant();
             let report = export::run(&context, &streams, &scope, |_| {}, || None).await.unwrap();
             assert_eq!(report.exit_code, 0, "{:?}", report.open_units().next());
             let requests = self.streams * (self.months as usize + 1) * self.channels;
-            assert_eq!(report.totals.requests as usize % requests, 0, "{:?}", report.totals);
+            assert_eq!(report.totals.requests % requests as u64, 0, "{:?}", report.totals);
             assert_eq!((report.totals.open, report.totals.retries), (0, 0), "{:?}", report.totals);
             (forecast, clock.instant() - began)
         };
