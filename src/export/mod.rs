@@ -120,7 +120,7 @@ pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> 
         async move {
             let (name, due) = (stream.clone(), units.clone());
             // A task of its own, so that a panic stays within the stream.
-            let span = debug_span!("stream", id = %stream.id, name = stream.name);
+            let span = debug_span!("stream", id = %stream.id);
             let work = stream::export_stream(context.clone(), stream, units);
             // Where nobody listens to spans this fine, the run's own is left.
             match tokio::spawn(work.instrument(span).in_current_span()).await {
