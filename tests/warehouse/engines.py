@@ -121,8 +121,10 @@ class Postgres:
             strings_can_be_null=False,
         )
         table = pa.csv.read_csv(pa.py_buffer(text), convert_options=options)
-        flag = table.schema.get_field_index("is_final")
-        return table.set_column(flag, "is_final", pa.compute.equal(table["is_final"], "t"))
+        for flag in (field.name for field in reference if pa.types.is_boolean(field.type)):
+            place = table.schema.get_field_index(flag)
+            table = table.set_column(place, flag, pa.compute.equal(table[flag], "t"))
+        return table
 
     def comment(self, table, column):
         query = f"""SELECT col_description('trendlake.{table}'::regclass, attnum) FROM pg_attribute
