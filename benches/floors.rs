@@ -103,6 +103,8 @@ async fn compute(settings: &Settings, months: &[Month]) {
                     is_final: true,
                     content_hash: table::content_hash(&batch),
                     fetched_at,
+
+                    restatement: None,
                 };
                 rows += batch.num_rows();
                 written += table::encode(dataset, &batch, &footer).len();

@@ -65,6 +65,8 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
         is_final: true,
         content_hash: table::content_hash(&batch),
         fetched_at,
+
+        restatement: None,
     };
     let bytes = table::encode(Dataset::Hourly, &batch, &footer);
     Sample { stream, window, question, late, fetched_at, body, answers, batch, footer, bytes }

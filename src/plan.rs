@@ -95,13 +95,15 @@ pub struct Scope {
     pub force: bool,
     /// Only these units, whatever is in their places.
     pub broken: Option<BTreeSet<Unit>>,
+    /// Only what can be made of answers that were kept: the API is not asked.
+    pub kept: bool,
 }
 
 impl Scope {
     /// Whether everything that is configured is looked at.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
-        self.from.is_none() && self.to.is_none() && self.broken.is_none()
+        self.from.is_none() && self.to.is_none() && self.broken.is_none() && !self.kept
     }
 }
 

@@ -133,7 +133,7 @@ fn scopes_widen_narrow_and_force() {
         from: Some("2025-12".parse().unwrap()),
         to: Some("2026-01".parse().unwrap()),
         force: true,
-        broken: None,
+        ..Scope::default()
     };
     let units = survey(&stream(), &Inventory::new(), &scope, at("2026-03-10T00:00:00Z"));
     let starts: Vec<_> = units.iter().map(|p| p.window.start.to_string()).collect();

@@ -159,12 +159,26 @@ pub struct UnitReport {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// The keys written, relative to the lake, of a unit that then failed or was stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partly: Vec<String>,
     /// Elapsed days or hours that the API left out.
     #[serde(default)]
     pub missing: u64,
-    /// Figures that were already in the lake and have changed.
+    /// Figures that were in the lake and have changed after their day or hour was over.
     #[serde(default)]
     pub restated: u64,
+}
+
+impl UnitReport {
+    /// The keys written, relative to the lake, whatever became of the unit.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        let whole = match &self.outcome {
+            Outcome::Committed { written, .. } => written.as_slice(),
+            _ => &[],
+        };
+        whole.iter().chain(&self.partly).map(String::as_str)
+    }
 }
 
 /// Sums over a run.
@@ -194,7 +208,7 @@ pub struct Totals {
     pub bytes: u64,
     /// Elapsed days or hours that the API left out.
     pub missing: u64,
-    /// Figures that were already in the lake and have changed.
+    /// Figures that were in the lake and have changed after their day or hour was over.
     pub restated: u64,
 }
 
@@ -230,6 +244,7 @@ impl Report {
         for unit in units {
             totals.missing += unit.missing;
             totals.restated += unit.restated;
+            totals.puts += unit.partly.len() as u64;
             match &unit.outcome {
                 Outcome::Committed { written, rows, bytes, .. } => {
                     totals.committed += 1;
@@ -243,6 +258,12 @@ impl Report {
             }
         }
         totals
+    }
+
+    /// The keys of all objects with data that the run has written, relative to the lake: what a loader has to
+    /// load anew.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        self.units.iter().flat_map(UnitReport::written)
     }
 
     /// The units that are still to be done, with why.
@@ -299,6 +320,7 @@ mod tests {
             month: "2026-01".into(),
             reason: "missing".into(),
             outcome,
+            partly: Vec::new(),
             missing: 0,
             restated: 0,
         }

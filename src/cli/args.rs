@@ -88,7 +88,9 @@ pub(super) enum Command {
     /// Fetch a range of months, also before a stream's first date.
     Backfill(Backfill),
     /// Show what the lake holds: a calendar per stream.
-    Status(Selection),
+    Status(Status),
+    /// Show which objects have been written since a run, for a loader that loads only these.
+    Changes(Changes),
     /// Stay, and run on the configured schedule; show health, metrics and how it goes over HTTP.
     Serve,
     /// Read every object of the lake back, and report what is damaged, missing or foreign.
@@ -102,6 +104,13 @@ pub(super) enum Command {
     /// An answer is parked when it has lost all users of settled days. Accepting it says that its figures
     /// are right, such as past the vendor's retention.
     Accept(Accept),
+    /// Make partitions that are missing or of an older format from raw answers, without a request.
+    ///
+    /// Raw answers are kept under `_trendlake/raw/` of streams with `keep_raw = true`. An older answer never
+    /// replaces a newer one.
+    Replay(Replay),
+    /// Remove raw answers that newer ones have taken the place of.
+    Vacuum,
     /// Print what makes an engine or a warehouse read the lake: tables, views, comments.
     ///
     /// Nothing is looked up in the lake, and nothing is sent anywhere. docs/WAREHOUSE.md has a recipe for each.
@@ -130,6 +139,22 @@ pub(super) struct Selection {
     /// Only this stream, by name or id. Can be given several times.
     #[arg(long = "stream", short, value_name = "NAME")]
     pub streams: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Changes {
+    /// A run's id, which the last call has said to continue with, or a time such as 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "RUN|TIME")]
+    pub since: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show instead how late figures still change, and which `settle_days` would cover that.
+    #[arg(long)]
+    pub restatements: bool,
 }
 
 /// The streams of one process among several.
@@ -179,6 +204,18 @@ pub(super) struct Backfill {
     /// Fetch months again that are final.
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The first month, as `YYYY-MM`; a date stands for its month.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub from: Option<String>,
+    /// The last month, inclusive. Without it, the current one.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub to: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ pub(super) fn scope(from: Option<&str>, to: Option<&str>, force: bool) -> Result
             "both ends are inclusive",
         ));
     }
-    Ok(Scope { from, to, force, broken: None })
+    Ok(Scope { from, to, force, ..Scope::default() })
 }
 
 /// Whether any stream has a month within the scope that is not wholly in the future.

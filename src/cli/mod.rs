@@ -7,11 +7,13 @@ mod accept;
 mod args;
 mod backfill_range;
 mod calendar;
+mod changes;
 mod completions;
 mod demo;
 mod doctor;
 mod failure;
 mod init;
+mod lateness;
 mod logging;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -26,6 +28,7 @@ mod simulate;
 mod sql;
 mod status;
 mod text;
+mod vacuum;
 mod validate;
 mod verify;
 
@@ -104,8 +107,11 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Doctor(selection) => doctor::doctor(common, &selection, printer).await,
             Command::Plan(command) => plan::plan(common, &command, printer).await,
             Command::Run(command) => run::run(common, &command, printer).await,
+            Command::Replay(command) => run::replay(common, &command, printer).await,
+            Command::Vacuum => vacuum::vacuum(common, printer).await,
             Command::Backfill(command) => run::backfill(common, &command, printer).await,
-            Command::Status(selection) => status::status(common, &selection, printer).await,
+            Command::Status(command) => status::status(common, &command, printer).await,
+            Command::Changes(command) => changes::changes(common, &command, printer).await,
             Command::Serve => serve::serve(common, printer).await,
             Command::Verify(selection) => verify::verify(common, &selection, printer).await,
             Command::Repair(selection) => verify::repair(common, &selection, printer).await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::args::{Backfill, Common, Run};
+use super::args::{Backfill, Common, Replay, Run};
 use super::backfill_range;
 use super::failure::Failure;
 use super::printer::Printer;
@@ -22,6 +22,13 @@ pub(super) async fn run(common: &Common, command: &Run, printer: &Printer) -> Re
     let setup = Setup::load(common)?;
     let streams = setup.share(&command.share)?;
     reconcile_and_print(common, &setup, &streams, &Scope::default(), printer).await
+}
+
+pub(super) async fn replay(common: &Common, command: &Replay, printer: &Printer) -> Result<u8, Failure> {
+    let scope = backfill_range::scope(command.from.as_deref(), command.to.as_deref(), false)?;
+    let setup = Setup::load(common)?;
+    let streams = setup.streams(&command.selection.streams)?;
+    reconcile_and_print(common, &setup, &streams, &Scope { kept: true, ..scope }, printer).await
 }
 
 pub(super) async fn backfill(common: &Common, command: &Backfill, printer: &Printer) -> Result<u8, Failure> {
@@ -102,7 +109,7 @@ pub(super) async fn reconcile(
 pub(super) fn summary(report: &Report) -> String {
     let t = &report.totals;
     let took = (report.ended_at - report.started_at).to_std().unwrap_or_default();
-    if t.planned == 0 {
+    if t.planned == 0 && report.warnings.is_empty() {
         return "everything is final: nothing to fetch".into();
     }
     let mut parts = Vec::new();

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::args::{Common, Selection};
-use super::calendar;
+use super::args::{Common, Status};
 use super::failure::Failure;
 use super::printer::Printer;
-use super::{Setup, text};
+use super::{Setup, calendar, lateness, text};
 use crate::export::{self, Condition, StreamCoverage};
 use crate::lake::{self, Lake};
 use crate::model::{Month, Unit, UnitKind};
@@ -23,8 +22,17 @@ struct StatusResult {
     suspect: Vec<String>,
     /// Objects with what the server sent in place of a good answer.
     rejected: Vec<String>,
+    /// What is kept of the API's answers, where any stream keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_answers: Option<RawStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<LastRun>,
+}
+
+#[derive(Serialize)]
+struct RawStatus {
+    objects: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -51,9 +59,15 @@ struct UnitStatus {
     sign: (UnitKind, Month, Condition),
 }
 
-pub(super) async fn status(common: &Common, selection: &Selection, printer: &Printer) -> Result<u8, Failure> {
+pub(super) async fn status(common: &Common, command: &Status, printer: &Printer) -> Result<u8, Failure> {
     let setup = Setup::load(common)?;
-    show(&setup, &selection.streams, printer).await?;
+    let streams = &command.selection.streams;
+    if command.restatements {
+        let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+        lateness::show(&shelf, &setup, streams, printer).await?;
+    } else {
+        show(&setup, streams, printer).await?;
+    }
     Ok(exit::OK)
 }
 
@@ -64,7 +78,14 @@ pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -
     let scope = Scope::default();
     let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let reports = export::last_reports(shelf.lake(), &streams).await?;
+    let raw_answers = if streams.iter().any(|stream| stream.keep_raw) {
+        let (objects, bytes) = export::raw_answers(shelf.lake()).await?.size();
+        Some(RawStatus { objects, bytes })
+    } else {
+        None
+    };
     let result = StatusResult {
+        raw_answers,
         streams: export::coverage(&overview, &reports).iter().map(stream_status).collect(),
         suspect: overview.parked.suspect.iter().map(lake::key).collect(),
         rejected: overview.parked.rejected.iter().map(export::rejected_key).collect(),
@@ -114,6 +135,11 @@ fn render(result: &StatusResult) -> String {
     if !result.suspect.is_empty() {
         lines.push("if their figures are right: `trendlake accept PARTITION`".into());
     }
+    lines.extend(
+        result.raw_answers.iter().map(|raw| {
+            format!("{} kept ({})", text::count(raw.objects, "raw answer"), text::bytes(raw.bytes))
+        }),
+    );
     lines.push(match &result.last_run {
         Some(run) => format!("last run ended {} with exit code {}", run.ended_at, run.exit_code),
         None => "no run yet".into(),

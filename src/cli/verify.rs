@@ -46,7 +46,7 @@ pub(super) async fn repair(common: &Common, selection: &Selection, printer: &Pri
     if !broken.is_empty() {
         let months = || broken.iter().map(|unit| unit.month);
         let (from, to) = (months().min(), months().max());
-        let scope = Scope { from, to, force: false, broken: Some(broken) };
+        let scope = Scope { from, to, broken: Some(broken), ..Scope::default() };
         let report = run::reconcile(&setup, &streams, &scope, progress::is_shown(common)).await?;
         result = RepairResult { run: Some(report), verdict: look(&setup, &streams, selection).await? };
     }

@@ -192,6 +192,7 @@ impl Checker<'_> {
         let ca_file = self.existing_file("lake.ca_file", &raw.ca_file);
         let retry_timeout = self.duration("lake.retry_timeout", &raw.retry_timeout, Duration::from_mins(1));
         let single_writer = self.value("lake.single_writer", &raw.single_writer).unwrap_or(false);
+        let success_marker = self.value("lake.success_marker", &raw.success_marker).unwrap_or(false);
         let Some(text) = self.value("lake.url", &raw.url) else {
             if raw.url.is_none() {
                 self.report(
@@ -212,7 +213,7 @@ impl Checker<'_> {
             }
             options.clear();
         }
-        Some(LakeSettings { location, options, ca_file, retry_timeout, single_writer })
+        Some(LakeSettings { location, options, ca_file, retry_timeout, single_writer, success_marker })
     }
 
     fn location(&mut self, text: &str) -> Option<Location> {

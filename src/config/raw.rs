@@ -113,6 +113,8 @@ pub(super) struct Lake {
     pub retry_timeout: Field<String>,
     /// Vouches that there is only ever one writer, for a store without conditional writes.
     pub single_writer: Field<bool>,
+    /// Whether a run that leaves nothing open writes `_SUCCESS` into the lake's root, last of all.
+    pub success_marker: Field<bool>,
 }
 
 /// One Kore.ai app, or the defaults of all of them.
@@ -157,6 +159,8 @@ pub(super) struct Stream {
     pub max_range_days: Field<u64>,
     /// What a day or hour means that the API leaves out: `null` (a row without figures) or `reject`.
     pub on_missing: Field<String>,
+    /// Whether the API's answers are kept word for word beside the data, for `trendlake replay`.
+    pub keep_raw: Field<bool>,
     /// How many requests the API allows in any rolling period.
     pub rate_limits: Field<Vec<RateLimit>>,
     /// Which share of the limits is ours, above 0 and at most 1.

@@ -82,6 +82,8 @@ pub struct LakeSettings {
     pub retry_timeout: Duration,
     /// Whether the user vouches that there is only ever one writer.
     pub single_writer: bool,
+    /// Whether a run that leaves nothing open puts a marker into the root.
+    pub success_marker: bool,
 }
 
 /// The root of a lake.
@@ -131,6 +133,8 @@ pub struct Stream {
     pub max_range_days: u32,
     /// What an absent day or hour means.
     pub on_missing: OnMissing,
+    /// Whether what the API sends is kept beside the data.
+    pub keep_raw: bool,
     /// The rolling limits, our share already applied; at least one.
     pub rate_limits: Vec<RateLimit>,
 }
@@ -327,6 +331,7 @@ impl Stream {
             settle_days: 3,
             max_range_days: 31,
             on_missing: OnMissing::Null,
+            keep_raw: false,
             rate_limits: vec![],
         }
     }

@@ -1,4 +1,4 @@
-//! What a new answer changes in figures that the lake already holds.
+//! Whether a new answer has lost what the lake already holds.
 
 use std::collections::HashMap;
 
@@ -9,28 +9,16 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use crate::model::Dataset;
 use crate::table::{column, sort_columns};
 
-/// The differences between what was there and what is new.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
-    /// Figures that were there and have another value now.
-    pub restated: u64,
-    /// Whether a slice has no users at all any more on days that had settled with users. Days past
-    /// the vendor's retention come back as zeros.
-    pub vanished: bool,
-}
-
 const COUNTS: [&str; 3] = ["unique_users", "new_users", "returning_users"];
 
-/// Compares row by row. The running summary of a month or another period changes by its nature, so it has no
-/// restatements until it has settled; those of the month are not counted then either.
-pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) -> Changes {
+/// Whether a slice has no users at all any more on days that had settled with users. Days past the vendor's
+/// retention come back as zeros.
+pub(super) fn vanished(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) -> bool {
     if dataset == Dataset::Summary {
-        return Changes::default();
+        return false;
     }
     let keys = sort_columns(dataset);
-    let (Some(old_rows), Some(new_rows)) = (rows(prior, keys), rows(new, keys)) else {
-        return Changes::default();
-    };
+    let (Some(old_rows), Some(new_rows)) = (rows(prior, keys), rows(new, keys)) else { return false };
     let new_index: HashMap<&OwnedRow, usize> = new_rows.iter().enumerate().map(|(i, row)| (row, i)).collect();
     let was_final = column(prior, "is_final").as_boolean();
     // Of periods, whether there are figures at all.
@@ -40,22 +28,16 @@ pub(super) fn compare(dataset: Dataset, prior: &RecordBatch, new: &RecordBatch) 
     let old_slices = rows(prior, &keys[..3]).unwrap_or_default();
     // By slice: whether settled rows had users, and whether any of these rows still has.
     let mut users: HashMap<&OwnedRow, (bool, bool)> = HashMap::new();
-    let mut restated = 0;
-    for (old, key) in old_rows.iter().enumerate() {
+    for (old, key) in old_rows.iter().enumerate().filter(|(old, _)| was_final.value(*old)) {
         let Some(&new) = new_index.get(key) else { continue };
-        if dataset == Dataset::Periods && !(was_final.value(old) && had.value(old) && has.value(new)) {
+        if dataset == Dataset::Periods && !(had.value(old) && has.value(new)) {
             continue;
         }
-        for (before, after) in &counts {
-            restated += u64::from(value(before, old) != value(after, new));
-        }
-        if was_final.value(old) {
-            let (before, after) = users.entry(&old_slices[old]).or_default();
-            *before |= counts.iter().any(|(c, _)| value(c, old) > Some(0));
-            *after |= counts.iter().any(|(_, c)| value(c, new) > Some(0));
-        }
+        let (before, after) = users.entry(&old_slices[old]).or_default();
+        *before |= counts.iter().any(|(c, _)| value(c, old) > Some(0));
+        *after |= counts.iter().any(|(_, c)| value(c, new) > Some(0));
     }
-    Changes { restated, vanished: users.values().any(|&(before, after)| before && !after) }
+    users.values().any(|&(before, after)| before && !after)
 }
 
 fn rows(batch: &RecordBatch, names: &[&str]) -> Option<Vec<OwnedRow>> {
@@ -95,18 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn restated_figures_are_counted() {
-        let same = compare(Dataset::Daily, &days([5, 4]), &days([5, 4]));
-        assert_eq!(same, Changes::default());
-        let changed = compare(Dataset::Daily, &days([5, 4]), &days([6, 4]));
-        assert_eq!(changed, Changes { restated: 2 * 10, vanished: false });
-    }
-
-    #[test]
     fn users_gone_from_settled_days_are_noticed_slice_by_slice() {
-        assert!(compare(Dataset::Daily, &days([5, 4]), &days([0, 0])).vanished);
-        assert!(compare(Dataset::Daily, &days([5, 4]), &days([5, 0])).vanished);
-        assert!(!compare(Dataset::Daily, &days([5, 0]), &days([5, 0])).vanished, "there were none before");
-        assert!(!compare(Dataset::Daily, &days([5, 0]), &days([1, 0])).vanished, "some are left");
+        assert!(vanished(Dataset::Daily, &days([5, 4]), &days([0, 0])));
+        assert!(vanished(Dataset::Daily, &days([5, 4]), &days([5, 0])));
+        assert!(!vanished(Dataset::Daily, &days([5, 0]), &days([5, 0])), "there were none before");
+        assert!(!vanished(Dataset::Daily, &days([5, 0]), &days([1, 0])), "some are left");
     }
 }

@@ -3,11 +3,14 @@
 //! This is where the source, the table and the lake meet; none of them knows the others. A run is a
 //! reconciliation and keeps nothing between runs but the lake itself.
 
+mod changes;
 mod compare;
 mod coverage;
 mod inventory;
+mod lateness;
 mod parked;
 mod periods;
+mod raw;
 mod run;
 mod stream;
 mod unit;
@@ -21,9 +24,12 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span, error, warn};
 
+pub use changes::{Changed, Changes, Since, changes};
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
+pub use lateness::{Lateness, lateness};
 pub use parked::{Accepted, Parked, accept, rejected_key};
+pub use raw::{RawAnswers, raw_answers};
 pub use run::{RunId, last_reports, report_of, run, run_as, run_ids};
 pub use unit::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};
@@ -113,15 +119,21 @@ impl Warnings {
 /// Fetches and commits every unit of `planned`, and gives one report per unit.
 ///
 /// A stream that fails, or whose task has a bug, never holds up another one.
-pub async fn export(context: &Context, planned: Vec<(Stream, Vec<Planned>)>) -> Vec<UnitReport> {
+///
+/// With `kept`, the answers are those, and the API is not asked.
+pub async fn export(
+    context: &Context,
+    planned: Vec<(Stream, Vec<Planned>)>,
+    kept: Option<&Arc<RawAnswers>>,
+) -> Vec<UnitReport> {
     let at_once = context.settings.concurrency.streams;
     let tasks = planned.into_iter().map(|(stream, units)| {
-        let context = context.clone();
+        let (context, kept) = (context.clone(), kept.cloned());
         async move {
             let (name, due) = (stream.clone(), units.clone());
             // A task of its own, so that a panic stays within the stream.
             let span = debug_span!("stream", id = %stream.id);
-            let work = stream::export_stream(context.clone(), stream, units);
+            let work = stream::export_stream(context.clone(), stream, units, kept);
             // Where nobody listens to spans this fine, the run's own is left.
             match tokio::spawn(work.instrument(span).in_current_span()).await {
                 Ok(reports) => reports,

@@ -15,6 +15,8 @@ use crate::table;
 const PARKED: &str = "parked";
 const SUSPECT: &str = "suspect";
 const REJECTED: &str = "rejected";
+/// What [`shelf`](crate::shelf) parks and publishes by itself.
+const RESTATED: &str = "restated";
 /// What a rejected answer is, whatever the partition's file would have been.
 const JSON: &str = ".json";
 /// No more of a rejected answer is kept.
@@ -27,6 +29,8 @@ pub struct Parked {
     pub suspect: BTreeSet<Partition>,
     /// Units whose last answer was rejected.
     pub rejected: BTreeSet<Unit>,
+    /// Restatements of which it is not known yet whether their data has been committed.
+    pub(super) restated: Vec<String>,
 }
 
 /// What became of an answer that a person has accepted.
@@ -69,6 +73,10 @@ pub(super) async fn list(lake: &Lake) -> Result<Parked, lake::Error> {
     let mut parked = Parked::default();
     for name in lake.list_internal(PARKED).await? {
         let Some((kind, key)) = name.split_once('/') else { continue };
+        if kind == RESTATED {
+            parked.restated.push(key.to_owned());
+            continue;
+        }
         let Ok(partition) = lake::parse_key(key.trim_end_matches(JSON)) else { continue };
         match kind {
             SUSPECT => _ = parked.suspect.insert(partition),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Context;
-use super::compare::compare;
+use super::compare::vanished;
 use super::unit::{self, Built, Stop};
 use crate::config::Stream;
 use crate::kore::Client;
@@ -92,8 +92,9 @@ pub(super) async fn build(
     let batch = table::period_batch(stream, &rows);
     let last = spans.iter().map(|span| span.end).max().unwrap_or(window.end);
     let footer = unit::footer(stream, planned.unit.kind, (window, last), &batch, fetched_at);
-    let changes = prior.batch(Dataset::Periods).map(|there| compare(Dataset::Periods, &there, &batch));
-    Ok(Some(Built { partition, prior, batch, footer, changes: changes.unwrap_or_default() }))
+    let there = prior.batch(Dataset::Periods);
+    let vanished = there.is_some_and(|there| vanished(Dataset::Periods, &there, &batch));
+    Ok(Some(Built { partition, prior, batch, footer, vanished }))
 }
 
 impl Found {

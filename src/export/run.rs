@@ -9,15 +9,16 @@ use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
 use super::inventory::{self, Overview, overview};
-use super::{Context, PastRequests, Spent, export, parked};
+use super::{Context, PastRequests, RawAnswers, Spent, export, parked, raw};
 use crate::config::Stream;
 use crate::lake::{self, Lake};
 use crate::model::{StreamId, Unit};
-use crate::plan::Scope;
-use crate::report::{Report, UnitReport, exit_code};
+use crate::plan::{Planned, Scope, State};
+use crate::report::{Report, UnitReport, exit, exit_code};
+use crate::shelf;
 
 /// The folder of the run reports.
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 /// The longest of the vendor's windows.
 const LONGEST_WINDOW: TimeDelta = TimeDelta::hours(1);
 /// How many reports are looked at for what was asked lately: more than the shards of one job leave.
@@ -92,13 +93,19 @@ pub async fn run_as(
             let key = key.escape_debug();
             context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
         }
+        let kept = if scope.kept { Some(Arc::new(raw::raw_answers(context.lake()).await?)) } else { None };
+        let overview = match &kept {
+            Some(kept) => only_kept(overview, kept, context),
+            None => overview,
+        };
         begin(&overview);
+        shelf::finish_restatements(&context.shelf, &overview.parked.restated).await;
         let past = context.lake().list_internal(RUNS).await?;
         let context =
             &Context { spent: spent_before(context.lake(), &past, started_at).await?, ..context.clone() };
         let planned =
             overview.streams.iter().map(|s| (s.stream.clone(), s.due().cloned().collect())).collect();
-        let mut units = export(context, planned).await;
+        let mut units = export(context, planned, kept.as_ref()).await;
         units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
         let mut totals = Report::totals(&units);
         totals.requests = context.traffic.requests();
@@ -154,9 +161,26 @@ async fn spent_before(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Resul
     Ok(Spent { before: Arc::new(before), now: Arc::default() })
 }
 
-async fn read_report(lake: &Lake, name: &str) -> Result<Option<Report>, lake::Error> {
+pub(super) async fn read_report(lake: &Lake, name: &str) -> Result<Option<Report>, lake::Error> {
     let bytes = lake.read_internal(&format!("{RUNS}/{name}")).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// An overview without the due units of which no answer is kept; says how many that are.
+fn only_kept(mut overview: Overview, kept: &RawAnswers, context: &Context) -> Overview {
+    for stream in &mut overview.streams {
+        let is_due = |p: &Planned| p.state != State::Final;
+        let due = stream.units.iter().filter(|p| is_due(p)).count();
+        stream.units.retain(|p| !is_due(p) || kept.has(&p.unit));
+        let left = due - stream.units.iter().filter(|p| is_due(p)).count();
+        if left > 0 {
+            let id = &stream.stream.id;
+            context.warnings.add(format!(
+                "{id}: no raw answer is kept of {left} units that are due: `trendlake run` asks for them"
+            ));
+        }
+    }
+    overview
 }
 
 /// Writes the report and what the run has verified. The data is in the lake already, so a failure
@@ -188,6 +212,14 @@ async fn leave_behind(
         warn!("parked answers that are no longer needed were not removed: {error}");
     }
     leave_report(context, report).await;
+    let is_whole = scope.is_everything() && overview.streams.len() == context.settings.streams.len();
+    if context.settings.lake.success_marker
+        && report.exit_code == exit::OK
+        && is_whole
+        && let Err(error) = context.lake().mark_success(&report.run_id.to_string()).await
+    {
+        warn!("the marker was not written: {error}");
+    }
     if let Err(error) = prune(context.lake(), past, report.started_at).await {
         warn!("old run reports were not removed: {error}");
     }
@@ -213,7 +245,11 @@ async fn prune(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<(), l
 
 /// When the run began whose report has this name: its id tells.
 fn started_at(name: &str) -> Option<DateTime<Utc>> {
-    let id: Uuid = name.strip_suffix(".json")?.parse().ok()?;
+    began_at(name.strip_suffix(".json")?.parse().ok()?)
+}
+
+/// When the run with this id began, by the clock of its machine. `None` where it is no run's id.
+pub(super) fn began_at(id: Uuid) -> Option<DateTime<Utc>> {
     let (secs, nanos) = id.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(secs).ok()?, nanos)
 }

@@ -1,13 +1,13 @@
 //! One stream's units: several at once, and no more of them once the stream has shown that the rest
 //! would fail the same way.
 
-use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 use tracing::{Instrument, debug_span};
 
-use super::{Context, unit};
+use super::{Context, RawAnswers, unit};
 use crate::config::Stream;
 use crate::kore::Client;
 use crate::plan::Planned;
@@ -49,7 +49,12 @@ impl Breaker {
     }
 }
 
-pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<Planned>) -> Vec<UnitReport> {
+pub(super) async fn export_stream(
+    context: Context,
+    stream: Stream,
+    units: Vec<Planned>,
+    kept: Option<Arc<RawAnswers>>,
+) -> Vec<UnitReport> {
     if units.is_empty() {
         return Vec::new();
     }
@@ -71,6 +76,7 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
     let finished = |planned: &Planned, outcome: unit::Finished| {
         breaker.note(&outcome.outcome, outcome.stops_stream);
         let mut report = unit::report(&stream, planned, outcome.outcome);
+        report.partly = outcome.partly;
         report.missing = outcome.missing;
         report.restated = outcome.restated;
         unit::log(&report);
@@ -78,13 +84,18 @@ pub(super) async fn export_stream(context: Context, stream: Stream, units: Vec<P
         report
     };
     let (context, client, stream, breaker, finished) = (&context, &client, &stream, &breaker, &finished);
+    let kept = kept.as_deref();
     let reports = units.into_iter().map(|planned| {
         let span = debug_span!("unit", grain = %planned.unit.kind, month = %planned.unit.month);
         let work = async move {
-            let outcome = match (client, breaker.blown()) {
+            let source = match (kept, client) {
+                (Some(kept), _) => Ok(unit::Source::Kept(kept)),
+                (None, client) => client.as_ref().map(unit::Source::Api),
+            };
+            let outcome = match (source, breaker.blown()) {
                 (_, Some(failure)) => unit::Finished::failed(failure),
                 (Err(error), None) => unit::Finished::failed(unit::signer_failure(error)),
-                (Ok(client), None) => unit::export_unit(context, client, stream, &planned).await,
+                (Ok(source), None) => unit::export_unit(context, source, stream, &planned).await,
             };
             finished(&planned, outcome)
         };

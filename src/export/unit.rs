@@ -7,12 +7,12 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use tracing::{debug, info, warn};
 
-use super::compare::{Changes, compare};
+use super::compare::vanished;
 use super::parked;
-use super::periods;
-use super::{Context, Warnings};
+use super::raw::{self, Again};
+use super::{Context, RawAnswers, Warnings, periods};
 use crate::config::Stream;
-use crate::kore::{self, Class, Client, SignerError};
+use crate::kore::{self, Class, Client, Piece, SignerError};
 use crate::lake::{self, Kind};
 use crate::model::{Dataset, Partition, Question, Slice, Trend, UnitKind, Window, local_now};
 use crate::plan::{Planned, State};
@@ -31,13 +31,19 @@ pub(super) struct Finished {
     pub outcome: Outcome,
     /// Whether the stream's other units would fail the same way.
     pub stops_stream: bool,
+    /// What was written all the same of a unit that did not come to its end.
+    pub partly: Vec<String>,
     pub missing: u64,
     pub restated: u64,
 }
 
 impl Finished {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, stops_stream: false, partly: Vec::new(), missing: 0, restated: 0 }
+    }
+
     pub(super) fn failed(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failed(failure), stops_stream: false, missing: 0, restated: 0 }
+        Self::of(Outcome::Failed(failure))
     }
 }
 
@@ -45,6 +51,8 @@ impl Finished {
 pub(super) enum Stop {
     /// The run is being stopped.
     Open,
+    /// What is there is newer.
+    Superseded,
     Failed(Failure),
     /// Failed for a reason that the stream's other units share.
     StreamFailed(Failure),
@@ -61,46 +69,87 @@ impl From<lake::Error> for Stop {
     }
 }
 
+impl From<raw::Error> for Stop {
+    fn from(error: raw::Error) -> Self {
+        let (class, hint) = match &error {
+            raw::Error::Lake(error) => return Self::Failed(lake_failure(error)),
+            raw::Error::NoneFits => ("not_kept", "`trendlake run` asks the API"),
+            raw::Error::Rejected(_) => ("contract", "`trendlake run` asks the API"),
+        };
+        let (severity, message) = (Severity::Data, error.to_string());
+        Self::Failed(Failure { class: class.into(), severity, message, hint: Some(hint.into()) })
+    }
+}
+
+/// Where answers come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// The API is asked.
+    Api(&'a Client),
+    /// It was asked before, and its answers were kept.
+    Kept(&'a RawAnswers),
+}
+
 pub(super) async fn export_unit(
     context: &Context,
-    client: &Client,
+    source: Source<'_>,
     stream: &Stream,
     planned: &Planned,
 ) -> Finished {
-    let unfinished = |outcome, stops_stream| Finished { outcome, stops_stream, missing: 0, restated: 0 };
-    match attempt(context, client, stream, planned).await {
-        Ok(finished) => finished,
-        Err(Stop::Open) => unfinished(Outcome::Open, false),
-        Err(Stop::Failed(failure)) => unfinished(Outcome::Failed(failure), false),
-        Err(Stop::StreamFailed(failure)) => unfinished(Outcome::Failed(failure), true),
-    }
+    let mut partly = Vec::new();
+    let (outcome, stops_stream) = match attempt(context, source, stream, planned, &mut partly).await {
+        Ok(finished) => return finished,
+        Err(Stop::Open) => (Outcome::Open, false),
+        Err(Stop::Superseded) => (Outcome::Superseded, false),
+        Err(Stop::Failed(failure)) => (Outcome::Failed(failure), false),
+        Err(Stop::StreamFailed(failure)) => (Outcome::Failed(failure), true),
+    };
+    Finished { outcome, stops_stream, partly, missing: 0, restated: 0 }
 }
 
 async fn attempt(
     context: &Context,
-    client: &Client,
+    source: Source<'_>,
     stream: &Stream,
     planned: &Planned,
+    written: &mut Vec<String>,
 ) -> Result<Finished, Stop> {
     if context.stop.is_cancelled() {
         return Err(Stop::Open);
     }
     let priors = read_priors(context, planned).await?;
-    let today = local_now(context.clock.now(), stream.zone).date();
-    let built = tokio::select! {
-        () = context.stop.cancelled() => return Err(Stop::Open),
-        built = build(context, client, stream, planned, priors, today) => built?,
+    let prepared = match source {
+        Source::Api(client) => {
+            let today = local_now(context.clock.now(), stream.zone).date();
+            tokio::select! {
+                () = context.stop.cancelled() => return Err(Stop::Open),
+                prepared = prepare(context, client, stream, planned, priors, today) => prepared?,
+            }
+        }
+        Source::Kept(kept) => Some(prepare_again(context, kept, stream, planned, priors).await?),
     };
-    let Some((built, missing, in_pieces)) = built else {
-        let outcome = Outcome::Unchanged;
-        return Ok(Finished { outcome, stops_stream: false, missing: 0, restated: 0 });
+    let Some(Prepared { built, missing, in_pieces, raw }) = prepared else {
+        return Ok(Finished::of(Outcome::Unchanged));
     };
-    if planned.state != State::Forced && built.iter().any(|b| b.changes.vanished) {
+    if planned.state != State::Forced && built.iter().any(|b| b.vanished) {
         return Err(Stop::Failed(park(context, planned, &built).await?));
     }
-    let restated = built.iter().map(|b| b.changes.restated).sum();
-    let outcome = commit(context, planned, &built, in_pieces).await?;
-    Ok(Finished { outcome, stops_stream: false, missing, restated })
+    let is_new = |b: &&Built| !b.prior.footer().is_some_and(|there| there.same_content(&b.footer));
+    if let (false, Some(new)) = (raw.is_empty(), built.iter().find(is_new)) {
+        raw::keep(context.lake(), &planned.unit, stream, &new.footer, &raw).await?;
+    }
+    let (outcome, restated) = commit(context, planned, &built, in_pieces, written).await?;
+    Ok(Finished { missing, restated, ..Finished::of(outcome) })
+}
+
+/// A unit as it shall be.
+struct Prepared {
+    built: Vec<Built>,
+    missing: u64,
+    /// Whether the range had to be asked in pieces.
+    in_pieces: bool,
+    /// What is to be kept of the answers, word for word.
+    raw: Vec<(Slice, Vec<Piece>)>,
 }
 
 /// A partition as it shall be, with what is in its place.
@@ -109,37 +158,66 @@ pub(super) struct Built {
     pub prior: Prior,
     pub batch: RecordBatch,
     pub footer: Footer,
-    pub changes: Changes,
+    /// Whether users have vanished that settled days had.
+    pub vanished: bool,
 }
 
-/// Asks for the unit's figures, and gives its partitions as they shall be, how many figures are missing, and
-/// whether the range had to be asked in pieces. `None` where nothing of the unit has begun by `today`.
-async fn build(
+/// Asks for the unit's figures. `None` where nothing of the unit has begun by `today`.
+async fn prepare(
     context: &Context,
     client: &Client,
     stream: &Stream,
     planned: &Planned,
     priors: Vec<(Partition, Prior)>,
     today: NaiveDate,
-) -> Result<Option<(Vec<Built>, u64, bool)>, Stop> {
-    let kind = planned.unit.kind;
-    if kind == UnitKind::Periods {
+) -> Result<Option<Prepared>, Stop> {
+    if planned.unit.kind == UnitKind::Periods {
         let prior = priors.into_iter().next().expect("every unit has a partition");
         let built = periods::build(context, client, stream, planned, prior, today).await?;
-        return Ok(built.map(|built| (vec![built], 0, false)));
+        return Ok(built.map(|b| Prepared { built: vec![b], missing: 0, in_pieces: false, raw: Vec::new() }));
     }
     let Some(window) = begun(widened(planned.window, &priors), today) else { return Ok(None) };
-    let answers = fetch(context, client, stream, planned, window).await?;
+    let Answers { trends, asked_at, missing, in_pieces, raw } =
+        fetch(context, client, stream, planned, window).await?;
     let latest_prior = priors.iter().filter_map(|(_, p)| p.footer()).max_by_key(|f| f.fetched_at);
-    let fetched_at = not_before(latest_prior, answers.asked_at);
+    let fetched_at = not_before(latest_prior, asked_at);
+    let built = build(stream, planned.unit.kind, (window, &trends, fetched_at), priors);
+    Ok(Some(Prepared { built, missing, in_pieces, raw }))
+}
+
+/// The same from answers that were kept, unless what is there is newer than they are, or goes further back.
+async fn prepare_again(
+    context: &Context,
+    kept: &RawAnswers,
+    stream: &Stream,
+    planned: &Planned,
+    priors: Vec<(Partition, Prior)>,
+) -> Result<Prepared, Stop> {
+    let Again { window, fetched_at, trends, missing, in_pieces } =
+        kept.newest(context.lake(), stream, &planned.unit).await?;
+    let is_newer = |there: &Footer| there.fetched_at > fetched_at || there.start < window.start;
+    if priors.iter().filter_map(|(_, p)| p.footer()).any(is_newer) {
+        return Err(Stop::Superseded);
+    }
+    let built = build(stream, planned.unit.kind, (window, &trends, fetched_at), priors);
+    Ok(Prepared { built, missing, in_pieces, raw: Vec::new() })
+}
+
+/// The partitions that answers on a window make, next to what is in their places.
+fn build(
+    stream: &Stream,
+    kind: UnitKind,
+    (window, trends, fetched_at): (Window, &[(Slice, Trend)], DateTime<Utc>),
+    priors: Vec<(Partition, Prior)>,
+) -> Vec<Built> {
     let build = |(partition, prior): (Partition, Prior)| {
         let dataset = partition.dataset;
-        let batch = table::batch(dataset, stream, window, &answers.trends, fetched_at);
-        let changes = prior.batch(dataset).map(|prior| compare(dataset, &prior, &batch)).unwrap_or_default();
+        let batch = table::batch(dataset, stream, window, trends, fetched_at);
+        let vanished = prior.batch(dataset).is_some_and(|prior| vanished(dataset, &prior, &batch));
         let footer = footer(stream, kind, (window, window.month.last_day()), &batch, fetched_at);
-        Built { partition, prior, batch, footer, changes }
+        Built { partition, prior, batch, footer, vanished }
     };
-    Ok(Some((priors.into_iter().map(build).collect(), answers.missing, answers.in_pieces)))
+    priors.into_iter().map(build).collect()
 }
 
 /// When an answer was had that was asked for at `asked_at`. The clock may have stepped back since what is
@@ -166,14 +244,16 @@ async fn read_priors(context: &Context, planned: &Planned) -> Result<Vec<(Partit
     Ok(priors)
 }
 
-/// Brings the unit's objects to say what was built.
+/// Brings the unit's objects to say what was built, and gives how many figures that has restated. What was
+/// `written` stays so where a later object fails.
 async fn commit(
     context: &Context,
     planned: &Planned,
     built: &[Built],
     in_pieces: bool,
-) -> Result<Outcome, Stop> {
-    let (mut written, mut datasets) = (Vec::new(), BTreeMap::<String, Amount>::new());
+    written: &mut Vec<String>,
+) -> Result<(Outcome, u64), Stop> {
+    let (mut restated, mut datasets) = (0, BTreeMap::<String, Amount>::new());
     let mut superseded = false;
     for Built { partition, prior, batch, footer, .. } in built {
         let (dataset, prior) = (partition.dataset, prior.clone());
@@ -187,7 +267,7 @@ async fn commit(
         }
         // What a conflict brings to light was not there, or not so, when the answer was judged.
         let judge = |there: &Prior| {
-            let vanished = |old: RecordBatch| compare(dataset, &old, batch).vanished;
+            let vanished = |old: RecordBatch| vanished(dataset, &old, batch);
             if keeps(there) {
                 Some(Settled::Unchanged)
             } else if planned.state != State::Forced && there.batch(dataset).is_some_and(vanished) {
@@ -204,8 +284,9 @@ async fn commit(
             Settled::Unchanged => {}
             Settled::Superseded => superseded = true,
             Settled::Suspect => return Err(Stop::Failed(park(context, planned, built).await?)),
-            Settled::Written { bytes: size } => {
+            Settled::Written { bytes: size, restated: figures } => {
                 written.push(context.shelf.key(partition));
+                restated += figures;
                 let amount = Amount { objects: 1, rows: batch.num_rows() as u64, bytes: size };
                 let sum = datasets.entry(dataset.to_string()).or_default();
                 *sum = sum.and(amount);
@@ -213,11 +294,12 @@ async fn commit(
         }
     }
     let Amount { rows, bytes, .. } = datasets.values().copied().fold(Amount::default(), Amount::and);
-    Ok(match (written.is_empty(), superseded) {
-        (false, _) => Outcome::Committed { written, rows, bytes, datasets },
+    let outcome = match (written.is_empty(), superseded) {
+        (false, _) => Outcome::Committed { written: std::mem::take(written), rows, bytes, datasets },
         (true, true) => Outcome::Superseded,
         (true, false) => Outcome::Unchanged,
-    })
+    };
+    Ok((outcome, restated))
 }
 
 /// Ends some time after the run was asked to stop. A put given up then ends or never happens, as if the
@@ -261,6 +343,7 @@ pub(super) fn footer(
         is_final: window.end == last && settled <= fetched_at,
         content_hash: table::content_hash(batch),
         fetched_at,
+        restatement: None,
     }
 }
 
@@ -269,6 +352,8 @@ struct Answers {
     asked_at: DateTime<Utc>,
     missing: u64,
     in_pieces: bool,
+    /// What is to be kept of them, word for word.
+    raw: Vec<(Slice, Vec<Piece>)>,
 }
 
 /// Asks for every slice of the unit.
@@ -282,7 +367,7 @@ async fn fetch(
     let mut trends = Vec::with_capacity(stream.slices.len());
     let mut asked_at = None;
     let mut missing = 0;
-    let mut in_pieces = false;
+    let (mut in_pieces, mut raw) = (false, Vec::new());
     for slice in &stream.slices {
         let question = Question {
             stream: stream.id.clone(),
@@ -298,9 +383,13 @@ async fn fetch(
         in_pieces |= answer.in_pieces;
         // The unit is as old as its oldest answer.
         asked_at = Some(asked_at.map_or(answer.asked_at, |t: DateTime<Utc>| t.min(answer.asked_at)));
+        if stream.keep_raw {
+            raw.push((slice.clone(), answer.pieces));
+        }
         trends.push((slice.clone(), answer.trend));
     }
-    Ok(Answers { trends, asked_at: asked_at.expect("a stream has at least one slice"), missing, in_pieces })
+    let asked_at = asked_at.expect("a stream has at least one slice");
+    Ok(Answers { trends, asked_at, missing, in_pieces, raw })
 }
 
 /// What came of a question. What the server sent in place of a good answer is kept.
@@ -421,6 +510,7 @@ pub(super) fn report(stream: &Stream, planned: &Planned, outcome: Outcome) -> Un
         month: planned.unit.month.to_string(),
         reason: planned.state.as_str().into(),
         outcome,
+        partly: Vec::new(),
         missing: 0,
         restated: 0,
     }

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 
+use super::raw::raw_answers;
 use crate::config::Stream;
 use crate::lake;
 use crate::model::{Partition, StreamId, Unit};
 use crate::plan::{self, Inventory, Scope};
-use crate::shelf::{Inspected, Shelf};
+use crate::shelf::{Inspected, InspectedRestatements, Shelf};
 use crate::table::DamagedError;
 
 /// What a verification found.
@@ -102,6 +103,31 @@ pub async fn verify(
                 }
             }
             there.insert(partition);
+        }
+    }
+    let (restatements, foreign_keys) = shelf.inspect_restatements(single, is_wanted).await?;
+    verdict.findings.extend(foreign_keys.into_iter().map(foreign));
+    for InspectedRestatements { key, bytes, rows } in restatements {
+        verdict.objects += 1;
+        verdict.bytes += bytes;
+        match rows {
+            Ok(rows) => verdict.rows += rows,
+            Err(error) => {
+                let flaw = if error == DamagedError::Foreign { Flaw::Foreign } else { Flaw::Damaged };
+                let message =
+                    format!("{error}; what it held cannot be fetched again: move it out of the lake");
+                verdict.findings.push(Finding { key, flaw, message, unit: None });
+            }
+        }
+    }
+    if streams.iter().any(|stream| stream.keep_raw) {
+        let answers = raw_answers(shelf.lake()).await?.of(is_wanted);
+        let (objects, bytes) = answers.size();
+        verdict.objects += objects;
+        verdict.bytes += bytes;
+        for (key, reason) in answers.inspect(shelf.lake()).await? {
+            let message = format!("{reason}; `replay` passes over it, and it can be deleted");
+            verdict.findings.push(Finding { key, flaw: Flaw::Damaged, message, unit: None });
         }
     }
     for stream in streams {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{DateTime, Days, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, debug_span, info};
 
@@ -16,9 +17,10 @@ use super::check::{Checked, check};
 use super::error::{Error, Next};
 use super::limiter::Limiter;
 use super::traffic::Traffic;
+use super::wire::Rejection;
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{RetrySettings, Stream};
+use crate::config::{OnMissing, RetrySettings, Stream};
 use crate::model::{Points, Question, Summary, Trend, Window, local_now};
 
 /// The client of one stream. All questions of the stream share its rate limit.
@@ -55,6 +57,52 @@ pub struct Answer {
     pub skew: Option<TimeDelta>,
     /// Whether the range had to be asked in pieces: the summary then holds no figures.
     pub in_pieces: bool,
+    /// What the server has sent, where the stream keeps that.
+    pub pieces: Vec<Piece>,
+}
+
+/// What the server has sent in answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The first day asked for.
+    pub start: NaiveDate,
+    /// The last day asked for, inclusive.
+    pub end: NaiveDate,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// The body, without the token's parts if it repeats them.
+    pub body: String,
+}
+
+/// Makes an answer from what was sent before, checked as it was then.
+///
+/// # Errors
+/// When a piece does not pass the checks, or there are days between them.
+pub fn again(question: &Question, pieces: &[Piece], on_missing: OnMissing) -> Result<Answer, Rejection> {
+    let mut whole: Option<Answer> = None;
+    let mut start = question.window.start;
+    for Piece { start: from, end, asked_at, body } in pieces {
+        if *from != start || *end < start || *end > question.window.end {
+            return Err(Rejection("the pieces do not make up the range".into()));
+        }
+        let window = Window { start, end: *end, ..question.window };
+        let piece = Question { window, ..question.clone() };
+        let local = local_now(*asked_at, question.zone);
+        let Checked { trend, drift } = check(body.as_bytes(), &piece, local, on_missing)?;
+        let answer =
+            Answer { trend, asked_at: *asked_at, drift, skew: None, in_pieces: false, pieces: Vec::new() };
+        whole = Some(match whole {
+            None => answer,
+            Some(whole) => whole.joined(answer),
+        });
+        start = *end + Days::new(1);
+    }
+    match whole {
+        Some(answer) if start > question.window.end => {
+            Ok(if pieces.len() > 1 { answer.of_pieces() } else { answer })
+        }
+        _ => Err(Rejection("the pieces do not make up the range".into())),
+    }
 }
 
 impl Client {
@@ -177,10 +225,7 @@ impl Client {
             });
             start = end + Days::new(1);
         }
-        let mut answer = whole.expect("a window is never empty");
-        answer.trend.summary = Summary::default();
-        answer.in_pieces = true;
-        Ok(answer)
+        Ok(whole.expect("a window is never empty").of_pieces())
     }
 
     async fn fetch_whole(&self, question: &Question, attempts: u32) -> Result<Answer, Error> {
@@ -254,10 +299,22 @@ impl Client {
         self.traffic.count_bytes(body.bytes.len() as u64);
         let local = local_now(asked_at, question.zone);
         let checked = check(&body.bytes, question, local, self.stream.on_missing);
+        // A good answer is JSON, and so it is text.
+        let text = self.stream.keep_raw.then(|| String::from_utf8_lossy(&body.bytes).into_owned());
         let Checked { trend, drift } = checked
             .map_err(|rejection| Error::Contract { rejection, body: body.bytes.into() }.tidy(&token))?;
         let drift = drift.iter().map(|name| super::error::tidy(name, &token)).collect();
-        Ok(Answer { trend, asked_at, drift, skew: body.skew, in_pieces: false })
+        let Window { start, end, .. } = question.window;
+        let piece = |text: &str| Piece { start, end, asked_at, body: super::error::without(text, &token) };
+        let kept = text.as_deref().map(piece);
+        Ok(Answer {
+            trend,
+            asked_at,
+            drift,
+            skew: body.skew,
+            in_pieces: false,
+            pieces: kept.into_iter().collect(),
+        })
     }
 }
 
@@ -271,6 +328,14 @@ impl Answer {
         }
         self.trend.missing += next.trend.missing;
         self.drift.extend(next.drift);
+        self.pieces.extend(next.pieces);
+        self
+    }
+
+    /// The same, known to be made up of several: a sum of users is no summary.
+    fn of_pieces(mut self) -> Self {
+        self.trend.summary = Summary::default();
+        self.in_pieces = true;
         self
     }
 }

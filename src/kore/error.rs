@@ -258,8 +258,13 @@ impl Error {
 /// A server may echo what it was sent, at any length: the parts of the token are cut out (the first
 /// one is the same for all), then whatever a log line has no room for.
 pub(super) fn tidy(text: &str, token: &Secret) -> String {
-    let clean = token_parts(token).fold(text.to_owned(), |text, part| text.replace(part, "[token]"));
-    clean.chars().take(300).collect()
+    without(text, token).chars().take(300).collect()
+}
+
+/// A text without the parts of the token.
+pub(super) fn without(text: &str, token: &Secret) -> String {
+    let whole = text.replace(token.expose(), "[token]");
+    token_parts(token).fold(whole, |text, part| text.replace(part, "[token]"))
 }
 
 fn token_parts(token: &Secret) -> impl Iterator<Item = &str> {

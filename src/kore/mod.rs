@@ -18,7 +18,7 @@ mod wire;
 pub use attempt::{Transport, http_client};
 pub use auth::{Claims, Signer, SignerError, read_back};
 pub use check::{Checked, check};
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Piece, again};
 pub use error::{Class, Error};
 pub use limiter::{Limiter, Permit};
 pub use refusal::{error as refusal, message as server_message, retry_after, skew};

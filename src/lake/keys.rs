@@ -3,7 +3,7 @@
 //! `user_engagement_daily/stream=<id>/month=2026-03/data.parquet`. Stream ids need no escape (see
 //! [`StreamId`]), so a key is reversible as it stands and never leaves its folder.
 
-use crate::model::{Dataset, Partition, StreamId};
+use crate::model::{Dataset, Grain, Partition, RESTATEMENTS, StreamId, Unit};
 
 const FILE: &str = "data.parquet";
 
@@ -56,6 +56,34 @@ pub fn parse_key(text: &str) -> Result<Partition, ForeignKeyError> {
     })
 }
 
+/// The folder of the restatements, or of one stream's.
+pub(super) fn restatement_folder(stream: Option<&StreamId>) -> String {
+    stream.map_or_else(|| RESTATEMENTS.to_owned(), |stream| format!("{RESTATEMENTS}/stream={stream}"))
+}
+
+/// The key of the object with all restatements of a unit, relative to the lake's root.
+#[must_use]
+pub fn restatement_key(unit: &Unit) -> String {
+    format!("{}/month={}/{}.parquet", restatement_folder(Some(&unit.stream)), unit.month, unit.kind)
+}
+
+/// The unit whose restatements have this key.
+///
+/// # Errors
+/// When it is none's: a foreign file.
+pub fn parse_restatement_key(text: &str) -> Result<Unit, ForeignKeyError> {
+    let parts: Vec<_> = text.split('/').collect();
+    let [RESTATEMENTS, stream, month, file] = parts[..] else { return Err(ForeignKeyError) };
+    let value =
+        |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
+    let grain = file.strip_suffix(".parquet").and_then(|grain| grain.parse::<Grain>().ok());
+    Ok(Unit {
+        stream: value(stream, "stream=")?.parse().map_err(|_| ForeignKeyError)?,
+        kind: grain.ok_or(ForeignKeyError)?.into(),
+        month: value(month, "month=")?.parse().map_err(|_| ForeignKeyError)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +132,18 @@ mod tests {
             if let Ok(partition) = parse_key(&text) {
                 prop_assert_eq!(key(&partition), text);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_of_restatements_are_reversible(p in partition()) {
+            prop_assume!(p.dataset != Dataset::Periods);
+            let unit = p.unit();
+            let key = restatement_key(&unit);
+            prop_assert_eq!(parse_restatement_key(&key), Ok(unit));
+            prop_assert_eq!(parse_key(&key), Err(ForeignKeyError));
+            prop_assert_eq!(parse_restatement_key(&super::key(&p)), Err(ForeignKeyError));
         }
     }
 

@@ -22,15 +22,19 @@ use object_store::{
 
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
-pub use keys::{FOLDERS, ForeignKeyError, glob, key, parse_key};
+pub use keys::{FOLDERS, ForeignKeyError, glob, key, parse_key, parse_restatement_key, restatement_key};
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 
 use crate::config::{LakeSettings, Location};
-use crate::model::{Dataset, Partition, StreamId};
+use crate::model::{Dataset, Partition, StreamId, Unit};
 use folder::{Folder, Place};
 
 /// Where everything that is no data lies, relative to the root.
 pub const INTERNAL: &str = "_trendlake";
+
+/// The marker of a lake that holds everything due, relative to the root. Readers of tables pass over names that
+/// begin so.
+const SUCCESS: &str = "_SUCCESS";
 
 /// How often the probe of conditions is tried.
 const PROBES: u32 = 4;
@@ -168,18 +172,44 @@ impl Lake {
         Ok(listing)
     }
 
+    /// Lists the objects with restatements, of all streams or of one, by unit; and the keys that are none of
+    /// theirs.
+    ///
+    /// # Errors
+    /// When the store cannot list, even for a part of the keys.
+    pub async fn list_restatements(
+        &self,
+        stream: Option<&StreamId>,
+    ) -> Result<(BTreeMap<Unit, Listed>, Vec<String>), Error> {
+        let (mut units, mut foreign) = (BTreeMap::new(), Vec::new());
+        for (key, listed) in self.files(keys::restatement_folder(stream)).await? {
+            match parse_restatement_key(&key) {
+                Ok(unit) => _ = units.insert(unit, listed),
+                Err(ForeignKeyError) => foreign.push(key),
+            }
+        }
+        Ok((units, foreign))
+    }
+
     /// The names of all objects under a folder of [`INTERNAL`], relative to that folder, sorted.
     ///
     /// # Errors
     /// When the store cannot list.
     pub async fn list_internal(&self, folder: &str) -> Result<Vec<String>, Error> {
+        Ok(self.listed_internal(folder).await?.into_keys().collect())
+    }
+
+    /// The same with when they were written.
+    ///
+    /// # Errors
+    /// When the store cannot list.
+    pub async fn listed_internal(&self, folder: &str) -> Result<BTreeMap<String, Listed>, Error> {
         let folder = format!("{INTERNAL}/{folder}");
         let files = self.files(folder.clone()).await?;
-        let name =
-            |(key, _): (String, Listed)| Some(key.strip_prefix(&folder)?.strip_prefix('/')?.to_owned());
-        let mut names: Vec<_> = files.into_iter().filter_map(name).collect();
-        names.sort();
-        Ok(names)
+        let name = |(key, listed): (String, Listed)| {
+            Some((key.strip_prefix(&folder)?.strip_prefix('/')?.to_owned(), listed))
+        };
+        Ok(files.into_iter().filter_map(name).collect())
     }
 
     /// Everything under a folder, by key.
@@ -271,7 +301,18 @@ impl Lake {
     /// # Errors
     /// When the store fails.
     pub async fn put_internal(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
-        let key = format!("{INTERNAL}/{name}");
+        self.overwrite(format!("{INTERNAL}/{name}"), bytes).await
+    }
+
+    /// Puts the marker of a whole lake, which says by which run it has become so.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn mark_success(&self, run: &str) -> Result<(), Error> {
+        self.overwrite(SUCCESS.into(), format!("{run}\n").into()).await
+    }
+
+    async fn overwrite(&self, key: String, bytes: Bytes) -> Result<(), Error> {
         if let Writer::Folder(folder) = &self.writer {
             let folder = folder.clone();
             return folder::blocking(move || folder.replace(&key, &bytes, Place::Any)).await.map(drop);

@@ -13,7 +13,7 @@ mod stream;
 mod trend;
 
 pub use calendar::{Month, ParseMonthError, Window, hour_start, local_now, settled_at, windows};
-pub use partition::{Dataset, Grain, Partition, Unit, UnitKind};
+pub use partition::{Dataset, Grain, Partition, RESTATEMENTS, Unit, UnitKind};
 pub use period::{Period, Span};
 pub use schedule::{InvalidCron, Schedule};
 pub use shard::{InvalidShard, Shard};

@@ -93,6 +93,10 @@ impl fmt::Display for Dataset {
     }
 }
 
+/// The table of figures that changed after their time was over: its name and that of its folder. It is no
+/// [`Dataset`]: nobody asks for it, and nothing of it is planned, provisional or final.
+pub const RESTATEMENTS: &str = "user_engagement_restatements";
+
 /// One object of the lake: a month of a stream in a dataset, all slices together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {

@@ -3,14 +3,33 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Orders values as the lake's columns order their texts, since rows are sorted by them.
+macro_rules! in_the_order_of_texts {
+    ($name:ident) => {
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+
 /// Declares an enum of vendor constants with its wire texts, so that the texts stand in one place.
 macro_rules! vendor_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
         }
+
+        in_the_order_of_texts!($name);
 
         impl $name {
             /// Every value, in the order of the vendor's page.
@@ -70,13 +89,15 @@ vendor_enum! {
 /// The channel asked for: all of them, or one by the vendor's name (`rtm`, `msteams`, `ivrVoice`, ...).
 ///
 /// The vendor publishes no list of names, so any printable text of 1 to 64 characters is taken.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// Every channel together; the request then carries no `channels` parameter.
     All,
     /// One channel.
     Named(String),
 }
+
+in_the_order_of_texts!(Channel);
 
 /// A text that is no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

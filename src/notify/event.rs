@@ -227,6 +227,7 @@ mod tests {
             ca_file: None,
             retry_timeout: Duration::from_secs(1),
             single_writer: false,
+            success_marker: false,
         }
     }
 
@@ -290,6 +291,7 @@ mod tests {
             month: "2026-01".into(),
             reason: "missing".into(),
             outcome,
+            partly: Vec::new(),
             missing: 0,
             restated: 0,
         };

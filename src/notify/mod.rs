@@ -109,10 +109,6 @@ async fn tell(context: &Context, report: &Report) {
 }
 
 fn summary(report: &Report) -> Summary<'_> {
-    let written = report.units.iter().filter_map(|unit| match &unit.outcome {
-        Outcome::Committed { written, .. } => Some(written),
-        _ => None,
-    });
     let open = report.open_units().take(MOST_OPEN).map(|unit| {
         let (class, message) = match &unit.outcome {
             Outcome::Failed(failure) => (failure.class.as_str(), failure.message.as_str()),
@@ -128,7 +124,7 @@ fn summary(report: &Report) -> Summary<'_> {
         ended_at: time(report.ended_at),
         exit_code: report.exit_code,
         totals: &report.totals,
-        changed: written.flatten().map(String::as_str).collect(),
+        changed: report.written().collect(),
         open: open.collect(),
         warnings: &report.warnings,
     }

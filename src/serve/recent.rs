@@ -189,6 +189,7 @@ mod tests {
             month: "2026-01".into(),
             reason: "provisional".into(),
             outcome,
+            partly: Vec::new(),
             missing: 0,
             restated,
         };

@@ -368,6 +368,7 @@ mod tests {
                 month: (*month).into(),
                 reason: "provisional".into(),
                 outcome: outcome.clone(),
+                partly: Vec::new(),
                 missing: 0,
                 restated: 0,
             };

@@ -3,6 +3,7 @@
 //! This is where the table and the lake meet. Whoever is above speaks of partitions; which object holds
 //! one, and with which others, is known here alone.
 
+mod restated;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
+pub use restated::{InspectedRestatements, PARKED as PARKED_RESTATEMENTS, finish as finish_restatements};
 pub use settle::{Prior, Settled};
 
 use crate::lake::{self, Kind, Lake};
@@ -197,6 +199,18 @@ impl Shelf {
             (listed.size, damaged("it has gone since it was listed"))
         };
         Ok(Inspected { key, bytes, partitions: vec![(partition, rows)] })
+    }
+
+    /// Every object with rows of a dataset, restatements included, by key.
+    ///
+    /// # Errors
+    /// When the lake cannot be listed.
+    pub async fn objects(&self) -> Result<Vec<(String, lake::Listed)>, lake::Error> {
+        let partitions =
+            self.list(&Dataset::ALL, None).await?.0.into_iter().map(|(p, listed)| (lake::key(&p), listed));
+        let restatements = self.lake.list_restatements(None).await?.0.into_iter();
+        let restatements = restatements.map(|(unit, listed)| (lake::restatement_key(&unit), listed));
+        Ok(partitions.chain(restatements).collect())
     }
 
     async fn list(

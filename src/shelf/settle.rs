@@ -2,10 +2,12 @@
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use tracing::warn;
 
 use super::newer;
+use super::restated::{self, Ahead};
 use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
-use crate::model::{Dataset, Partition};
+use crate::model::{Dataset, Partition, Unit};
 use crate::table::{self, DamagedError, Footer};
 
 /// Where what a repair replaces is kept, under the keys of the partitions.
@@ -49,6 +51,8 @@ pub enum Settled {
     Written {
         /// The length of its bytes.
         bytes: u64,
+        /// How many figures it has restated.
+        restated: u64,
     },
 }
 
@@ -123,24 +127,29 @@ pub(super) async fn settle(
 ) -> Result<Settled, lake::Error> {
     let key = lake::key(partition);
     let repair = matches!(prior, Prior::Damaged { .. });
-    let mut bytes = None;
+    let unit = partition.unit();
     for _ in 0..CONFLICTS {
         let expect = match &prior {
             Prior::Absent => Expect::Absent,
             Prior::Sound { footer: there, .. } if there.same_content(footer) => {
                 return Ok(Settled::Unchanged);
             }
-            Prior::Sound { version, .. } => Expect::Unchanged(version.clone()),
+            Prior::Sound { footer: there, version, .. } => {
+                restated::publish(lake, &unit, there, None).await?;
+                Expect::Unchanged(version.clone())
+            }
             Prior::Damaged { bytes, version } => {
                 lake.put_internal(&format!("{DAMAGED}/{key}"), bytes.clone()).await?;
                 Expect::Unchanged(version.clone())
             }
         };
-        let bytes = bytes.get_or_insert_with(|| table::encode(partition.dataset, batch, footer)).clone();
+        let ahead = restated::park(lake, partition, (&prior, batch, footer)).await?;
+        let footer = &ahead.footer;
+        let bytes = table::encode(partition.dataset, batch, footer);
         let size = bytes.len() as u64;
         let outcome = lake.commit(&key, bytes, expect).await;
         if let Ok(Commit::Done) = outcome {
-            return Ok(Settled::Written { bytes: size });
+            return Ok(written(lake, &unit, size, &ahead).await);
         }
         if outcome.is_err() && !lake.loses_replies() {
             return outcome.map(|_| Settled::Unchanged);
@@ -153,15 +162,27 @@ pub(super) async fn settle(
             (Err(error), Ok(_)) => return Err(error),
         };
         match there.footer() {
-            Some(there) if there == footer => return Ok(Settled::Written { bytes: size }),
-            Some(there) if there.fetched_at > footer.fetched_at => return Ok(Settled::Superseded),
+            Some(there) if there == footer => return Ok(written(lake, &unit, size, &ahead).await),
+            Some(there) if there.fetched_at > footer.fetched_at => {
+                restated::drop_parked(lake, &unit, footer).await;
+                return Ok(Settled::Superseded);
+            }
             _ => {}
         }
         outcome?;
+        restated::drop_parked(lake, &unit, footer).await;
         if let Some(settled) = judge(&there) {
             return Ok(settled);
         }
         prior = there;
     }
     Err(lake::Error::new(Kind::Storage, format!("`{key}` is replaced by others time and again"), None))
+}
+
+/// The content is in its place; what it restates follows. That can wait for the next run, the data is there.
+async fn written(lake: &Lake, unit: &Unit, bytes: u64, ahead: &Ahead) -> Settled {
+    if let Err(error) = restated::publish(lake, unit, &ahead.footer, ahead.rows.as_ref()).await {
+        warn!("restatements of {unit} are still to be published: {error}");
+    }
+    Settled::Written { bytes, restated: ahead.rows.as_ref().map_or(0, |rows| rows.num_rows() as u64) }
 }

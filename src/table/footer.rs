@@ -21,16 +21,18 @@ pub struct Footer {
     pub content_hash: String,
     /// When this content was first seen.
     pub fetched_at: DateTime<Utc>,
+    /// The name of the change by which this content restated figures of the one before, if it did.
+    pub restatement: Option<String>,
 }
 
 const PREFIX: &str = "trendlake.";
 
 impl Footer {
     /// Whether the partition would be the same if it were written anew with `other`'s footer: all
-    /// but the time of fetching.
+    /// but the time of fetching, and what its content has restated.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        let timeless = |f: &Self| Self { fetched_at: DateTime::UNIX_EPOCH, ..f.clone() };
+        let timeless = |f: &Self| Self { fetched_at: DateTime::UNIX_EPOCH, restatement: None, ..f.clone() };
         timeless(self) == timeless(other)
     }
 
@@ -46,6 +48,7 @@ impl Footer {
             ("fetched_at", self.fetched_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
         ]
         .into_iter()
+        .chain(self.restatement.clone().map(|name| ("restatement", name)))
         .map(|(key, value)| (format!("{PREFIX}{key}"), value))
         .collect()
     }
@@ -62,6 +65,7 @@ impl Footer {
             is_final: entry("final")?.parse().ok()?,
             content_hash: entry("content_hash")?.to_owned(),
             fetched_at: entry("fetched_at")?.parse().ok()?,
+            restatement: entry("restatement").map(ToOwned::to_owned),
         })
     }
 }

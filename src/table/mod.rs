@@ -10,6 +10,7 @@ mod hash;
 mod inspect;
 mod parquet;
 mod periods;
+mod restated;
 mod schema;
 
 pub use batch::batch;
@@ -18,6 +19,10 @@ pub use hash::content_hash;
 pub use inspect::{Sound, column, inspect};
 pub use parquet::{DamagedError, decode, encode, read_footer};
 pub use periods::{period_batch, period_rows};
+pub use restated::{
+    RESTATEMENT_SORT, Replaced, Restatements, change_id, decode_restatements, encode_restatements,
+    inspect_restatements, restated, restatement_schema, united,
+};
 pub use schema::{FORMAT_VERSION, about, schema, sort_columns};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -129,7 +129,7 @@ fn properties(dataset: Dataset, many_rows: bool, indexed: bool) -> WriterPropert
         // Statistics by page bring the page index, which lets engines skip pages by date.
         .set_statistics_enabled(if indexed { EnabledStatistics::Page } else { EnabledStatistics::Chunk })
         .set_offset_index_disabled(!indexed)
-        .set_sorting_columns(Some(sorting(dataset)));
+        .set_sorting_columns(Some(sorting_of(&schema(dataset), sort_columns(dataset))));
     for name in NOT_SEARCHED {
         builder = builder.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
     }
@@ -155,8 +155,7 @@ fn is_stepwise(name: &str) -> bool {
     ["date", "hour_start", "unique_users", "new_users", "returning_users"].contains(&name)
 }
 
-fn sorting(dataset: Dataset) -> Vec<SortingColumn> {
-    let schema = schema(dataset);
+pub(super) fn sorting_of(schema: &Schema, names: &[&str]) -> Vec<SortingColumn> {
     let column = |name: &&str| {
         let index = schema.index_of(name).expect("sort columns are columns");
         SortingColumn {
@@ -165,7 +164,7 @@ fn sorting(dataset: Dataset) -> Vec<SortingColumn> {
             nulls_first: false,
         }
     };
-    sort_columns(dataset).iter().map(column).collect()
+    names.iter().map(column).collect()
 }
 
 /// Reads only what a file says of itself. `bytes` is the whole file.
@@ -189,17 +188,37 @@ pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
     })
 }
 
+/// One entry of a file's own key-value metadata. `bytes` is the whole file.
+///
+/// # Errors
+/// When the bytes are no Parquet.
+pub(super) fn entry(bytes: &Bytes, key: &str) -> Result<Option<String>, DamagedError> {
+    guarded(|| {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
+        let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        Ok(entries.clone().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()))
+    })
+}
+
 /// Reads every row of a file. `bytes` is the whole file.
 ///
 /// # Errors
 /// When the bytes are no sound Parquet, or their columns are not the dataset's.
 pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedError> {
+    decode_as(&schema(dataset), dataset.as_str(), bytes)
+}
+
+/// The same for the columns of any schema, which belong to the table of this name.
+pub(super) fn decode_as(
+    expected: &SchemaRef,
+    name: &str,
+    bytes: &Bytes,
+) -> Result<RecordBatch, DamagedError> {
     guarded(|| {
         // With the page index, whose mistakes other readers would run into.
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)
             .map_err(|e| e.to_string())?;
-        let expected = schema(dataset);
         if !reader
             .schema()
             .fields()
@@ -207,11 +226,11 @@ pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedErr
             .map(|f| (f.name(), f.data_type()))
             .eq(expected.fields().iter().map(|f| (f.name(), f.data_type())))
         {
-            return Err(format!("the columns are not those of `{dataset}`").into());
+            return Err(format!("the columns are not those of `{name}`").into());
         }
         let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();
         let batches = batches.map_err(|e| e.to_string())?;
-        let schema = batches.first().map_or(expected, RecordBatch::schema);
+        let schema = batches.first().map_or_else(|| expected.clone(), RecordBatch::schema);
         concat_batches(&schema, &batches).map_err(|e| e.to_string().into())
     })
 }

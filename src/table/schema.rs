@@ -125,7 +125,7 @@ fn build(dataset: Dataset) -> Schema {
     Schema::new(fields)
 }
 
-fn field(name: &str, data_type: DataType, nullable: bool, comment: &str) -> Field {
+pub(super) fn field(name: &str, data_type: DataType, nullable: bool, comment: &str) -> Field {
     let metadata = HashMap::from([("comment".to_owned(), comment.to_owned())]);
     Field::new(name, data_type, nullable).with_metadata(metadata)
 }

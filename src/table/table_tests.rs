@@ -87,6 +87,7 @@ fn footer(batch: &RecordBatch) -> Footer {
         is_final: true,
         content_hash: content_hash(batch),
         fetched_at: at("2026-05-01T00:00:00.123456Z"),
+        restatement: Some("20260501T000000.123456Z-0123456789abcdef".into()),
     }
 }
 
@@ -94,9 +95,11 @@ fn footer(batch: &RecordBatch) -> Footer {
 fn the_schemas_are_the_public_contract() {
     use std::fmt::Write;
     let mut text = format!("format version {FORMAT_VERSION}\n");
-    for dataset in Dataset::ALL {
-        let _ = writeln!(text, "\n{dataset}, sorted by {}", sort_columns(dataset).join(", "));
-        for field in schema(dataset).fields() {
+    let datasets = Dataset::ALL.map(|d| (d.as_str(), schema(d), sort_columns(d)));
+    let restatements = (crate::model::RESTATEMENTS, restatement_schema(), &RESTATEMENT_SORT[..]);
+    for (name, schema, sorted_by) in datasets.into_iter().chain([restatements]) {
+        let _ = writeln!(text, "\n{name}, sorted by {}", sorted_by.join(", "));
+        for field in schema.fields() {
             let null = if field.is_nullable() { "null" } else { "not null" };
             let additive =
                 if field.metadata().get("trendlake.additive").is_some() { ", not additive" } else { "" };
@@ -266,6 +269,28 @@ fn sound_files_pass_the_inspection_in_every_zone() {
             let sound = inspect(&place(dataset), &bytes).unwrap();
             assert_eq!(sound.batch.columns(), batch.columns());
         }
+    }
+}
+
+/// Rows are sorted by the texts of their slices, as readers and the file's own word have it.
+#[test]
+fn every_slice_has_its_place_in_the_order() {
+    use crate::model::{Channel, ConversationStatus, ConversationType};
+    let mut slices = Vec::new();
+    for &conversation_type in ConversationType::ALL {
+        for &conversation_status in ConversationStatus::ALL {
+            for channel in [Channel::All, "rtm".parse().unwrap(), "Alexa".parse().unwrap()] {
+                slices.push(Slice { conversation_type, conversation_status, channel });
+            }
+        }
+    }
+    slices.sort();
+    for dataset in Dataset::ALL {
+        let answers: Vec<_> = slices.iter().cloned().map(|s| (s, trend(dataset.grain(), 0))).collect();
+        let fetched_at = at("2026-05-01T00:00:00Z");
+        let batch = batch(dataset, &stream(chrono_tz::UTC), march(), &answers, fetched_at);
+        let bytes = encode(dataset, &batch, &Footer { fetched_at, ..footer(&batch) });
+        inspect(&place(dataset), &bytes).unwrap();
     }
 }
 

@@ -122,6 +122,8 @@ fn steps(costs: &mut BTreeMap<String, Cost>) {
         is_final: true,
         content_hash: table::content_hash(&batch),
         fetched_at,
+
+        restatement: None,
     };
     let encode = || table::encode(Dataset::Hourly, &batch, &footer);
     step("encode", &mut || drop(encode()));

@@ -7,9 +7,10 @@ use arrow::datatypes::{Date32Type, Int8Type, Int64Type, TimestampMicrosecondType
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use trendlake::clock::Clock;
 use trendlake::export::Observer;
-use trendlake::model::{Counts, Dataset, Grain, Points, Question, Slice, windows};
+use trendlake::model::{Counts, Dataset, Grain, Points, Question, RESTATEMENTS, Slice, windows};
 use trendlake::report::{Outcome, Report, UnitReport};
 use trendlake::simulator::Settings;
+use trendlake::table;
 
 use super::inside::{Nobody, partition, run, run_at};
 use super::spine::months_ago;
@@ -81,11 +82,71 @@ fn fault_27_the_vendor_restates_an_old_day() {
             figures(&before)[..rows],
             "{dataset}: the first day is as it was"
         );
-        // With one slice, what was there is the beginning of what is there now.
-        let pairs = figures(&before).into_iter().zip(figures(&after));
-        restated += pairs.flat_map(|(b, a)| b.into_iter().zip(a)).filter(|(b, a)| b != a).count();
+        // With one slice, what was there is the beginning of what is there now. What was not over at half past
+        // twelve has grown, and was not restated.
+        let over = if grain == Grain::Daily { 19 } else { 19 * 24 + 12 };
+        let mut expected = Vec::new();
+        for (row, (before, after)) in figures(&before).into_iter().zip(figures(&after)).take(over).enumerate()
+        {
+            for (metric, (before, after)) in COUNTS.into_iter().zip(before.into_iter().zip(after)) {
+                if before != after {
+                    expected.push((row, metric.to_owned(), before, after));
+                }
+            }
+        }
+        expected.sort();
+        let told = restatements(&sandbox, grain, "2026-03");
+        assert_eq!(told, expected, "{grain}");
+        restated += told.len();
     }
+    assert!(restated > 100, "{restated}");
     assert_eq!(report.totals.restated, restated as u64);
+    assert!(sandbox.run(&["verify"]).stdout.contains("5 objects read"));
+
+    // The first day was restated on the 23rd, when it was 22 days old.
+    let told = sandbox.run(&["status", "--restatements", "--output", "json"]).expect(0).json();
+    let (stream, daily) = (&told[0], &told[0]["grains"][0]);
+    assert_eq!((&daily["grain"], &daily["max_days"]), (&"daily".into(), &22.into()), "{told}");
+    assert_eq!((&stream["settle_days"], &stream["settle_days_all"]), (&3.into(), &22.into()), "{told}");
+    let figures = told[0]["grains"].as_array().unwrap().iter().map(|g| g["figures"].as_u64().unwrap());
+    assert_eq!(figures.sum::<u64>(), report.totals.restated);
+    let text = sandbox.run(&["status", "--restatements"]).expect(0).stdout;
+    assert!(text.contains("  settle_days = 22 would cover all of this"), "{text}");
+
+    // An answer that changes nothing restates nothing.
+    let before = super::support::walk(&sandbox.path(&format!("lake/{RESTATEMENTS}")));
+    let before: Vec<_> = before.into_iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let report = run(&clock, &sandbox);
+    assert_eq!((before.len(), report.totals.restated), (2, 0));
+    assert!(super::support::walk(&sandbox.path("lake/_trendlake/parked")).is_empty());
+}
+
+/// The restated figures of the first stream: the row, counted from the month's beginning, the metric, the old
+/// value and the new one. Sorted.
+fn restatements(
+    sandbox: &Sandbox,
+    grain: Grain,
+    month: &str,
+) -> Vec<(usize, String, Option<i64>, Option<i64>)> {
+    let path = format!("lake/{RESTATEMENTS}/stream=st-1/month={month}/{grain}.parquet");
+    let bytes = std::fs::read(sandbox.path(&path)).unwrap().into();
+    let rows = table::decode_restatements(&bytes).unwrap().rows;
+    let column = |name: &str| rows.column_by_name(name).unwrap();
+    let figure = |name: &str, row: usize| {
+        let column = column(name).as_primitive::<Int64Type>();
+        column.is_valid(row).then(|| column.value(row))
+    };
+    let first = day(&format!("{month}-01")).to_epoch_days();
+    let line = |row: usize| {
+        let days = column("date").as_primitive::<Date32Type>().value(row) - first;
+        let hour = column("hour").as_primitive::<Int8Type>();
+        let place = if hour.is_valid(row) { days * 24 + i32::from(hour.value(row)) } else { days };
+        let metric = column("metric").as_string::<i32>().value(row).to_owned();
+        (usize::try_from(place).unwrap(), metric, figure("old_value", row), figure("new_value", row))
+    };
+    let mut lines: Vec<_> = (0..rows.num_rows()).map(line).collect();
+    lines.sort();
+    lines
 }
 
 #[test]

@@ -317,7 +317,7 @@ fn a_quarter_that_the_api_takes_for_too_long_is_told_once_and_not_asked_again() 
         from: Some("2026-03".parse().unwrap()),
         to: Some("2026-06".parse().unwrap()),
         force: true,
-        broken: None,
+        ..Scope::default()
     };
     let report = run_within(&clock, &sandbox, &generous.base_url, Nobody, &forced);
     assert_eq!((report.exit_code, refusals(&report)), (0, 0), "{report:#?}");

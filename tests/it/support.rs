@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trendlake::clock::Clock;
 use trendlake::lake::parse_key;
-use trendlake::model::StreamId;
+use trendlake::model::{RESTATEMENTS, StreamId};
 use trendlake::secret::Secret;
 use trendlake::simulator::{Settings, SimulatedStream, Simulator, VerifyingKey};
 use trendlake::table;
@@ -141,13 +141,13 @@ impl Sandbox {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// All data files of the lake with their bytes, by path relative to the lake, sorted.
+    /// The files of all partitions with their bytes, by path relative to the lake, sorted.
     pub(crate) fn data_files(&self) -> Vec<(String, Vec<u8>)> {
         let lake = self.path("lake");
         let mut files: Vec<_> = walk(&lake)
             .into_iter()
             .map(|path| (path.strip_prefix(&lake).unwrap().to_str().unwrap().to_owned(), path))
-            .filter(|(name, _)| !name.starts_with("_trendlake/"))
+            .filter(|(name, _)| !name.starts_with("_trendlake/") && !name.starts_with(RESTATEMENTS))
             .map(|(name, path)| (name, std::fs::read(path).unwrap()))
             .collect();
         files.sort();
@@ -236,7 +236,7 @@ pub(crate) fn contents<B: Into<Bytes>>(
 ) -> BTreeMap<String, String> {
     let mut contents = BTreeMap::new();
     for (key, bytes) in objects {
-        if key.starts_with("_trendlake/") {
+        if key.starts_with("_trendlake/") || key.starts_with(RESTATEMENTS) {
             continue;
         }
         let dataset = parse_key(&key).unwrap_or_else(|e| panic!("{key}: {e}")).dataset;

@@ -123,6 +123,10 @@ impl Checker<'_> {
         let periods = self.periods(layers, grains.as_deref(), max_range_days);
         let week_start = self.week_start(layers);
         let on_missing = self.on_missing(layers);
+        let keep_raw = {
+            let (key, field) = layers.get("keep_raw", |s| &s.keep_raw);
+            self.value(&key, field).unwrap_or(false)
+        };
         let rate_limits = self.rate_limits(layers);
         Some(Stream {
             name: name.to_owned(),
@@ -138,6 +142,7 @@ impl Checker<'_> {
             settle_days,
             max_range_days,
             on_missing: on_missing?,
+            keep_raw,
             rate_limits: rate_limits?,
         })
     }

@@ -9,6 +9,7 @@
 
 mod fleet;
 mod month;
+mod restated;
 mod sea;
 mod truth;
 
@@ -45,6 +46,7 @@ use trendlake::shelf::Shelf;
 use trendlake::simulator::{self, SimulatedStream, Simulator, VerifyingKey};
 use trendlake::table::{self, inspect};
 
+use self::restated::Oracle;
 use self::sea::{Log, Sea, Ship};
 use super::inside::Nobody;
 use super::support::stream_id;
@@ -192,6 +194,7 @@ struct History {
     settings: Arc<Settings>,
     streams: Arc<Vec<Stream>>,
     answers: Answers,
+    restated: Arc<Oracle>,
     launched: usize,
     under_way: Vec<(Ship, tokio::task::JoinHandle<()>)>,
 }
@@ -214,7 +217,8 @@ impl History {
             right.clone(),
         );
         let answers = Answers::default();
-        let sea = Sea::new(&right, log, Box::new(judge(answers.clone())));
+        let restated = Arc::new(Oracle::default());
+        let sea = Sea::new(&right, log, Box::new(judge(answers.clone(), restated.clone(), log.clone())));
         Self {
             chance,
             log: log.clone(),
@@ -225,6 +229,7 @@ impl History {
             settings: Arc::new(settings),
             streams,
             answers,
+            restated,
             launched: 0,
             under_way: Vec::new(),
         }
@@ -305,12 +310,16 @@ impl History {
         if fate < 2 {
             let (log, clock) = (self.log.clone(), self.right.clone());
             let (sunk, becalmed) = (ship.sunk.clone(), ship.becalmed.clone());
+            let sea = ship.sea.clone();
             let is_done = task.abort_handle();
             tokio::spawn(async move {
                 clock.sleep(after).await;
                 if is_done.is_finished() {
                 } else if fate == 0 {
                     log.fault("crash");
+                    if restated::is_halfway(&sea) {
+                        log.fault("crash between data and restatements");
+                    }
                     sunk.store(true, Ordering::Relaxed);
                 } else {
                     log.fault("frozen and woken");
@@ -339,6 +348,10 @@ impl History {
     /// Whatever a reader may read now is sound.
     fn audit(&self) {
         for (key, bytes) in self.sea.under("lake/user_engagement") {
+            if key.starts_with(restated::PUBLISHED) {
+                self.restated.audit(&key, &bytes);
+                continue;
+            }
             let partition = parse_key(key.strip_prefix("lake/").unwrap()).unwrap();
             if partition.dataset == Dataset::Periods {
                 periods_held(&self.answers, &partition, &bytes);
@@ -370,6 +383,7 @@ impl History {
                 let keys: Vec<_> = self.sea.under("lake/").into_keys().collect();
                 if !keys.is_empty() {
                     let key = self.pick(&keys);
+                    self.restated.deleted(key, &self.sea);
                     self.sea.objects.lock().unwrap().remove(key);
                     self.log.fault("object deleted");
                     self.note(format_args!("{key} is deleted"));
@@ -407,6 +421,7 @@ impl History {
         let report = self.run(&ship).await.unwrap();
         assert_eq!(report.exit_code, 0, "{:?}", report.open_units().collect::<Vec<_>>());
         self.audit();
+        self.restated.compare(&self.sea);
         self.compare().await;
         let before = self.sea.under("lake/user_engagement");
         let ship = self.ship(0);
@@ -430,7 +445,11 @@ impl History {
 
 /// What is put into a data place is a whole partition with figures that the API has given, and none that
 /// are older than those in its place.
-fn judge(answers: Answers) -> impl Fn(&str, &Bytes, Option<&Bytes>) + Send + Sync {
+fn judge(
+    answers: Answers,
+    restated: Arc<Oracle>,
+    log: Arc<Log>,
+) -> impl Fn(&str, &Bytes, Option<&Bytes>) + Send + Sync {
     move |key, bytes, there| {
         let Some(partition) = key.strip_prefix("lake/").and_then(|key| parse_key(key).ok()) else { return };
         let time = |bytes: &Bytes| table::read_footer(bytes).unwrap().fetched_at;
@@ -449,6 +468,9 @@ fn judge(answers: Answers) -> impl Fn(&str, &Bytes, Option<&Bytes>) + Send + Syn
         }
         let (_, latest) = answers_held(&answers, &partition, bytes);
         let Some(there) = there else { return };
+        if restated.committed(&partition, there, bytes) {
+            log.fault("figures restated");
+        }
         let (earliest, _) = answers_held(&answers, &partition, there);
         assert!(time(there) <= time(bytes), "{key}: `fetched_at` goes back");
         // Under a clock that has stepped back, several answers get one time, and their order is lost.
@@ -546,6 +568,8 @@ fn every_history_ends_well() {
         "clock step",
         "object deleted",
         "the API fails",
+        "figures restated",
+        "crash between data and restatements",
     ];
     for fault in all {
         assert!(count < 100 || faults.contains_key(fault), "`{fault}` never happened: {faults:?}");
