@@ -285,7 +285,7 @@ fn every_slice_has_its_place_in_the_order() {
         }
     }
     slices.sort();
-    for dataset in Dataset::ALL {
+    for dataset in [Dataset::Daily, Dataset::Hourly, Dataset::Summary] {
         let answers: Vec<_> = slices.iter().cloned().map(|s| (s, trend(dataset.grain(), 0))).collect();
         let fetched_at = at("2026-05-01T00:00:00Z");
         let batch = batch(dataset, &stream(chrono_tz::UTC), march(), &answers, fetched_at);
