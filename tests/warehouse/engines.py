@@ -23,8 +23,9 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
 def datasets(lake):
-    """The folders of a lake, without the one that is no data."""
-    return sorted(name for name in os.listdir(lake) if not name.startswith("_"))
+    """The datasets of a lake: its folders, without the one that is no data and that of restatements."""
+    others = ("_", "user_engagement_restatements")
+    return sorted(name for name in os.listdir(lake) if not name.startswith(others))
 
 
 def statements(folder, engine):
