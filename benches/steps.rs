@@ -46,7 +46,7 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
         let clock = common::clock();
         let api = Arc::new(Replayed::new(&settings.streams, &clock));
         let lake = Lake::on(Arc::new(InMemory::new()), "lake".into());
-        let context = common::context(&settings, &clock, api.clone(), lake);
+        let context = common::context(&settings, &clock, api.clone(), lake).await;
         export::run(&context, &settings.streams, &Scope::default(), |_| {}, || None).await.unwrap();
         api.body(&stream, Grain::Hourly, month)
     });
@@ -118,9 +118,12 @@ fn overview_of_36_months(bencher: Bencher<'_, '_>, streams: usize) {
         common::clock()
     };
     let lake = Lake::on(Arc::new(InMemory::new()), "lake".into());
-    let shelf = Shelf::new(lake.clone());
     let scope = Scope::default();
-    let look = || export::overview(&shelf, &settings, &settings.streams, &scope, clock.now());
+    let look = async || {
+        let shelf = Shelf::open(lake.clone(), &settings, &clock).await.unwrap();
+        let overview = export::overview(&shelf, &settings, &settings.streams, &scope, clock.now()).await;
+        (shelf, overview.unwrap())
+    };
     // Made now, since it has a runtime of its own.
     let bytes = SAMPLE.bytes.clone();
     runtime.block_on(async {
@@ -131,9 +134,10 @@ fn overview_of_36_months(bencher: Bencher<'_, '_>, streams: usize) {
             }
         }
         // From then on, listings are believed.
-        look().await.unwrap().remember(&lake, |_| true).await.unwrap();
+        let (shelf, overview) = look().await;
+        overview.remember(&shelf, |_| true).await.unwrap();
     });
-    bencher.bench_local(|| runtime.block_on(look()).unwrap());
+    bencher.bench_local(|| runtime.block_on(look()));
 }
 
 /// The plan alone, over an inventory that is known.

@@ -204,6 +204,9 @@ pub(crate) fn key(data: &[u8]) {
         assert_eq!(lake::key(&partition), text);
         assert!(!text.starts_with('/') && text.split('/').all(|part| !part.is_empty() && part != ".."));
     }
+    if let Ok(pack) = lake::parse_pack_key(text) {
+        assert_eq!(lake::pack_key(&pack), text);
+    }
     if let Ok(month) = text.parse::<Month>() {
         assert_eq!(month.to_string(), text);
         assert!(month.first_day() <= month.last_day() && month.next().first_day() > month.last_day());
@@ -226,6 +229,15 @@ pub(crate) fn parquet_footer(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let footer = table::read_footer(&bytes);
     for dataset in Dataset::ALL {
+        if let Ok(packed) = table::unpack(dataset, &bytes) {
+            // What is carried over stays what it was.
+            let again = table::unpack(dataset, &table::pack(dataset, &packed)).expect("it was written now");
+            let said = |packed: &table::Packed| {
+                let part = |part: &table::Sound| (part.footer.clone(), table::content_hash(&part.batch));
+                packed.iter().map(|(stream, sound)| (stream.clone(), part(sound))).collect::<Vec<_>>()
+            };
+            assert_eq!(said(&again), said(&packed));
+        }
         let Ok(batch) = table::decode(dataset, &bytes) else { continue };
         let hash = table::content_hash(&batch);
         let Ok(footer) = &footer else { continue };

@@ -41,8 +41,8 @@
 //! 7. One failing stream never holds up another.
 //! 8. No secret and no token reaches a log, an error or the lake.
 //!
-//! What is absent on purpose: a state file, a scheduler's memory, deletes of data, and any addition
-//! of unique users.
+//! What is absent on purpose: a state file, a scheduler's memory, deletes of data (but of what a migration
+//! has copied), and any addition of unique users.
 
 pub mod chance;
 pub mod cli;

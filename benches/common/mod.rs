@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{Settings, Sources, Stream};
-use trendlake::export::{Context, Observer, Spent, Warnings};
+use trendlake::export::{Context, Observer, Spent, Turns, Warnings};
 use trendlake::kore::{Traffic, Transport};
 use trendlake::lake::Lake;
 use trendlake::model::{Grain, Month, Question, Slice, Window, windows};
@@ -117,10 +117,15 @@ impl Observer for Nobody {
 }
 
 /// An exporter over these answers and this lake.
-pub(crate) fn context(settings: &Settings, clock: &Clock, http: Arc<dyn Transport>, lake: Lake) -> Context {
+pub(crate) async fn context(
+    settings: &Settings,
+    clock: &Clock,
+    http: Arc<dyn Transport>,
+    lake: Lake,
+) -> Context {
     Context {
         settings: Arc::new(settings.clone()),
-        shelf: Shelf::new(lake),
+        shelf: Shelf::open(lake, settings, clock).await.unwrap(),
         http,
         clock: clock.clone(),
         chance: Chance::seeded(1),
@@ -129,6 +134,7 @@ pub(crate) fn context(settings: &Settings, clock: &Clock, http: Arc<dyn Transpor
         stop: tokio_util::sync::CancellationToken::new(),
         warnings: Warnings::default(),
         spent: Spent::default(),
+        turns: Turns::default(),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn accept(common: &Common, command: &Accept, printer: &Printer)
     let setup = Setup::load(common)?;
     let mut lake = Lake::open(&setup.settings.lake)?;
     let _lock = lake.lock().await?;
-    let shelf = Shelf::new(lake);
+    let shelf = Shelf::open(lake, &setup.settings, &setup.clock).await?;
     let mut results = Vec::new();
     for (unit, text) in units.iter().zip(&command.partitions) {
         let accepted = export::accept(&shelf, unit).await?;

@@ -104,6 +104,11 @@ pub(super) enum Command {
     /// An answer is parked when it has lost all users of settled days. Accepting it says that its figures
     /// are right, such as past the vendor's retention.
     Accept(Accept),
+    /// Move the lake into the configured layout.
+    ///
+    /// What is there is copied, then the lake is switched over, then the old objects are removed. A migration that
+    /// was cut short goes on where it was. Nothing else may write to the lake meanwhile.
+    Migrate,
     /// Make partitions that are missing or of an older format from raw answers, without a request.
     ///
     /// Raw answers are kept under `_trendlake/raw/` of streams with `keep_raw = true`. An older answer never
@@ -233,6 +238,9 @@ pub(super) struct Sql {
     /// URL.
     #[arg(long, value_name = "URL", conflicts_with = "lake")]
     pub location: Option<String>,
+    /// The lake at that location is in the layout `packed`.
+    #[arg(long, requires = "location")]
+    pub packed: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,16 +5,14 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, text};
 use crate::export::{self, Since};
-use crate::lake::Lake;
 use crate::report::exit;
-use crate::shelf::Shelf;
 
 pub(super) async fn changes(common: &Common, command: &Changes, printer: &Printer) -> Result<u8, Failure> {
     let since: Since = command.since.parse().map_err(|error| {
         Failure::usage(format!("`--since {}`: {error}", text::plain(&command.since)), HINT)
     })?;
     let setup = Setup::load(common)?;
-    let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+    let shelf = setup.shelf().await?;
     let changes = export::changes(&shelf, since).await?;
     if !changes.report_found {
         printer.note(&format!(

@@ -17,8 +17,9 @@ use crate::kore::{
     Answer, Claims, Client, Error, Signer, SignerError, Traffic, Transport, http_client, read_back,
 };
 use crate::lake::{Commit, Expect, INTERNAL, Lake};
-use crate::model::{Grain, Question, local_now, windows};
+use crate::model::{Grain, Layout, Question, local_now, windows};
 use crate::report::exit;
+use crate::shelf::Shelf;
 
 /// One thing tried.
 #[derive(Serialize)]
@@ -176,6 +177,9 @@ async fn try_lake_steps(setup: &Setup) -> Result<Vec<String>, Failure> {
     steps.push("deletes".into());
     if replaced == Commit::Conflict {
         return Err(Failure::setting(format!("{location}: a replacement whose condition held was refused")));
+    }
+    if let Layout::Packed(groups) = Shelf::open(lake, &setup.settings, &setup.clock).await?.layout() {
+        steps.push(format!("keeps streams packed: {}", text::count(groups.count().into(), "group")));
     }
     steps.push(if setup.settings.lake.single_writer {
         "replaces objects without conditions, as `single_writer` vouches for one writer".into()

@@ -15,6 +15,7 @@ mod failure;
 mod init;
 mod lateness;
 mod logging;
+mod migrate;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod plan;
@@ -37,11 +38,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use clap::Parser;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
+use crate::lake::Lake;
+use crate::model::Layout;
+use crate::shelf::Shelf;
 use args::{Args, Command, Common, Share};
 use failure::Failure;
 use printer::Printer;
@@ -116,6 +120,7 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Verify(selection) => verify::verify(common, &selection, printer).await,
             Command::Repair(selection) => verify::repair(common, &selection, printer).await,
             Command::Accept(command) => accept::accept(common, &command, printer).await,
+            Command::Migrate => migrate::migrate(common, printer).await,
             Command::Simulate(command) => simulate::simulate(common, command, printer).await,
             Command::Demo(command) => demo::demo(&command, printer).await,
             Command::Init(_)
@@ -161,11 +166,25 @@ impl Setup {
         Ok(streams.iter().filter(is_wanted).cloned().collect())
     }
 
-    /// The streams of a share; none where there are fewer streams than processes and it comes out so.
-    fn share(&self, share: &Share) -> Result<Vec<Stream>, Failure> {
+    /// The lake's partitions, for whoever only reads.
+    async fn shelf(&self) -> Result<Shelf, Failure> {
+        Ok(Shelf::open(Lake::open(&self.settings.lake)?, &self.settings, &self.clock).await?)
+    }
+
+    /// The streams of a share; none where there are fewer streams than processes and it comes out so. Streams that
+    /// share objects go to one process together.
+    async fn share(&self, share: &Share) -> Result<Vec<Stream>, Failure> {
         let mut streams = self.streams(&share.selection.streams)?;
         if let Some(shard) = share.shard {
-            streams.retain(|stream| shard.holds(&stream.id));
+            match self.shelf().await?.layout() {
+                Layout::Stream => streams.retain(|stream| shard.holds(&stream.id)),
+                Layout::Packed(groups) => {
+                    if shard.count() > groups.count() {
+                        warn!(%shard, groups = groups.count(), "more shards than groups of streams: some get none");
+                    }
+                    streams.retain(|stream| shard.holds(groups.of(&stream.id)));
+                }
+            }
             info!(%shard, streams = streams.len(), "a share of the streams");
         }
         Ok(streams)

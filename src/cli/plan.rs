@@ -9,11 +9,9 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, backfill_range, text};
 use crate::export::{self, StreamOverview};
-use crate::lake::Lake;
 use crate::model::UnitKind;
 use crate::plan::{Planned, State, in_parallel, least_time, requests};
 use crate::report::exit;
-use crate::shelf::Shelf;
 
 #[derive(Serialize)]
 struct PlanResult {
@@ -47,8 +45,8 @@ struct UnitPlan {
 pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> Result<u8, Failure> {
     let scope = backfill_range::scope(command.from.as_deref(), command.to.as_deref(), command.force)?;
     let setup = Setup::load(common)?;
-    let streams = setup.share(&command.share)?;
-    let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+    let streams = setup.share(&command.share).await?;
+    let shelf = setup.shelf().await?;
     let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let plans: Vec<_> = overview.streams.iter().map(stream_plan).collect();
     let result = PlanResult {
@@ -56,7 +54,7 @@ pub(super) async fn plan(common: &Common, command: &Plan, printer: &Printer) -> 
         units: plans.iter().map(|p| p.units.len()).sum(),
         least_secs: in_parallel(
             plans.iter().map(|p| Duration::from_secs(p.least_secs)),
-            setup.settings.concurrency.streams,
+            export::streams_at_once(&setup.settings, shelf.layout()),
         )
         .as_secs(),
         streams: plans,

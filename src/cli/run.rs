@@ -10,7 +10,7 @@ use super::progress::{self, Progress};
 use super::signals::Stop;
 use super::{Setup, text};
 use crate::config::Stream;
-use crate::export::{self, Context, Overview, Spent, Warnings};
+use crate::export::{self, Context, Overview, Spent, Turns, Warnings};
 use crate::kore::{Traffic, http_client};
 use crate::lake::Lake;
 use crate::notify;
@@ -20,7 +20,7 @@ use crate::shelf::Shelf;
 
 pub(super) async fn run(common: &Common, command: &Run, printer: &Printer) -> Result<u8, Failure> {
     let setup = Setup::load(common)?;
-    let streams = setup.share(&command.share)?;
+    let streams = setup.share(&command.share).await?;
     reconcile_and_print(common, &setup, &streams, &Scope::default(), printer).await
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn replay(common: &Common, command: &Replay, printer: &Printer)
 pub(super) async fn backfill(common: &Common, command: &Backfill, printer: &Printer) -> Result<u8, Failure> {
     let scope = backfill_range::scope(Some(&command.from), command.to.as_deref(), command.force)?;
     let setup = Setup::load(common)?;
-    let streams = setup.share(&command.share)?;
+    let streams = setup.share(&command.share).await?;
     reconcile_and_print(common, &setup, &streams, &scope, printer).await
 }
 
@@ -84,7 +84,10 @@ pub(super) async fn reconcile(
             http: http_client(&setup.settings.http, streams.iter().all(Stream::is_local))
                 .map_err(Failure::setting)?,
             settings: setup.settings.clone(),
-            shelf: Shelf::new(lake),
+            shelf: tokio::select! {
+                () = stop.token.cancelled() => return Err(stop.early(export::Error::Stopped)),
+                shelf = Shelf::open(lake, &setup.settings, &setup.clock) => shelf?,
+            },
             clock: setup.clock.clone(),
             chance: setup.chance.clone(),
             traffic,
@@ -92,6 +95,7 @@ pub(super) async fn reconcile(
             stop: stop.token.clone(),
             warnings: Warnings::default(),
             spent: Spent::default(),
+            turns: Turns::default(),
         };
         let begin = |overview: &Overview| {
             let units = overview.streams.iter().flat_map(|s| &s.units);

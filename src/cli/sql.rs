@@ -4,12 +4,17 @@ use super::Setup;
 use super::args::{Common, Sql};
 use super::failure::Failure;
 use super::printer::Printer;
+use crate::config::LakeLayout;
 use crate::report::exit;
 use crate::sql::{PlaceError, Source};
 
 pub(super) fn sql(command: &Sql, common: &Common, printer: &Printer) -> Result<u8, Failure> {
     let source = match &command.location {
-        Some(text) => Source::at(text.parse()?),
+        Some(text) => {
+            let layout =
+                if command.packed { LakeLayout::Packed { groups: None } } else { LakeLayout::Stream };
+            Source::at(text.parse()?, layout)
+        }
         None => Source::of(&Setup::load(common)?.settings)?,
     };
     let script = source.script(command.engine)?;

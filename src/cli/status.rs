@@ -9,11 +9,10 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::{Setup, calendar, lateness, text};
 use crate::export::{self, Condition, StreamCoverage};
-use crate::lake::{self, Lake};
+use crate::lake;
 use crate::model::{Month, Unit, UnitKind};
 use crate::plan::Scope;
 use crate::report::exit;
-use crate::shelf::Shelf;
 
 #[derive(Serialize)]
 struct StatusResult {
@@ -63,7 +62,7 @@ pub(super) async fn status(common: &Common, command: &Status, printer: &Printer)
     let setup = Setup::load(common)?;
     let streams = &command.selection.streams;
     if command.restatements {
-        let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+        let shelf = setup.shelf().await?;
         lateness::show(&shelf, &setup, streams, printer).await?;
     } else {
         show(&setup, streams, printer).await?;
@@ -74,7 +73,7 @@ pub(super) async fn status(common: &Common, command: &Status, printer: &Printer)
 /// Prints the calendars of the named streams, or of all.
 pub(super) async fn show(setup: &Setup, streams: &[String], printer: &Printer) -> Result<(), Failure> {
     let streams = setup.streams(streams)?;
-    let shelf = Shelf::new(Lake::open(&setup.settings.lake)?);
+    let shelf = setup.shelf().await?;
     let scope = Scope::default();
     let overview = export::overview(&shelf, &setup.settings, &streams, &scope, setup.clock.now()).await?;
     let reports = export::last_reports(shelf.lake(), &streams).await?;

@@ -10,11 +10,9 @@ use super::printer::Printer;
 use super::{Setup, progress, run, text};
 use crate::config::Stream;
 use crate::export::{self, Finding, Flaw, Verdict};
-use crate::lake::Lake;
 use crate::model::Unit;
 use crate::plan::Scope;
 use crate::report::{Report, exit};
-use crate::shelf::Shelf;
 
 /// How many findings are shown to a person.
 const SHOWN: usize = 100;
@@ -62,8 +60,8 @@ pub(super) async fn repair(common: &Common, selection: &Selection, printer: &Pri
 }
 
 async fn look(setup: &Setup, streams: &[Stream], selection: &Selection) -> Result<Verdict, Failure> {
-    let lake = Lake::open(&setup.settings.lake)?;
-    Ok(export::verify(&Shelf::new(lake), streams, selection.streams.is_empty(), setup.clock.now()).await?)
+    let shelf = setup.shelf().await?;
+    Ok(export::verify(&shelf, streams, selection.streams.is_empty(), setup.clock.now()).await?)
 }
 
 fn exit_code(verdict: &Verdict) -> u8 {

@@ -18,7 +18,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 
 pub use settings::{
-    Algorithm, Concurrency, Credentials, HttpSettings, LakeSettings, LineageSettings, Location,
+    Algorithm, Concurrency, Credentials, HttpSettings, LakeLayout, LakeSettings, LineageSettings, Location,
     NotifySettings, OnMissing, RateLimit, RetrySettings, ServeSettings, Settings, Stream, hex,
 };
 

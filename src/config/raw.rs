@@ -111,6 +111,12 @@ pub(super) struct Lake {
     pub ca_file: Field<String>,
     /// How long to try again when the object store fails, such as `2m`.
     pub retry_timeout: Field<String>,
+    /// How the partitions are kept in objects: `stream` (an object per stream and month) or `packed` (an object per
+    /// group of streams and month, for lakes of many streams).
+    pub layout: Field<String>,
+    /// Into how many groups the streams of a new packed lake are divided; by default one per hundred streams. A lake
+    /// that exists keeps its own.
+    pub groups: Field<u64>,
     /// Vouches that there is only ever one writer, for a store without conditional writes.
     pub single_writer: Field<bool>,
     /// Whether a run that leaves nothing open writes `_SUCCESS` into the lake's root, last of all.

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use chrono_tz::Tz;
 use url::Url;
 
-use crate::model::{Grain, Month, Period, Schedule, Slice, Span, StreamId, UnitKind, settled_at};
+use crate::model::{Grain, Groups, Month, Period, Schedule, Slice, Span, StreamId, UnitKind, settled_at};
 use crate::secret::SecretRef;
 
 /// The whole configuration, free of problems.
@@ -80,10 +80,36 @@ pub struct LakeSettings {
     pub ca_file: Option<PathBuf>,
     /// How long a failing store is tried again.
     pub retry_timeout: Duration,
+    /// How partitions are to be kept in objects.
+    pub layout: LakeLayout,
     /// Whether the user vouches that there is only ever one writer.
     pub single_writer: bool,
     /// Whether a run that leaves nothing open puts a marker into the root.
     pub success_marker: bool,
+}
+
+/// How partitions are to be kept in objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LakeLayout {
+    /// An object per partition.
+    #[default]
+    Stream,
+    /// An object per dataset, month and group of streams.
+    Packed {
+        /// Into how many groups; left to the lake, and for a new one to the number of streams, where none are given.
+        groups: Option<Groups>,
+    },
+}
+
+impl LakeLayout {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Packed { .. } => "packed",
+        }
+    }
 }
 
 /// The root of a lake.

@@ -1,18 +1,17 @@
 //! What the lake holds, as far as the plan has to know: listings first, footers where they are needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 
 use super::parked::{self, Parked};
 use crate::config::{Location, Settings, Stream, hex};
-use crate::lake::{self, Kind, Lake};
+use crate::lake::{self, Kind};
 use crate::model::{Dataset, Partition, StreamId, UnitKind};
 use crate::plan::{self, Inventory, Planned, Presence, Scope, State};
 use crate::report::exit;
-use crate::shelf::{self, Found, Shelf, Survey};
+use crate::shelf::{Found, Shelf, Survey};
 use crate::table::FORMAT_VERSION;
 
 /// How many places are looked at at once.
@@ -21,8 +20,6 @@ const LOOKS_AT_ONCE: usize = 32;
 const LOOKED_AT: usize = 4;
 /// What was written so lately may have been written since the listing, by another run.
 const JUST_WRITTEN: TimeDelta = TimeDelta::minutes(1);
-/// The name of the lake's own note.
-const NOTE: &str = "lake.json";
 
 /// What the lake holds of the streams looked at, and what is to be done.
 #[derive(Debug)]
@@ -33,7 +30,6 @@ pub struct Overview {
     pub foreign: Vec<String>,
     /// Answers that did not become partitions.
     pub parked: Parked,
-    note: Note,
     location: String,
 }
 
@@ -53,14 +49,6 @@ impl StreamOverview {
     }
 }
 
-/// What the lake remembers besides the data: a shortcut, made anew from the footers when lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
-    format_version: u32,
-    /// By stream id: the settings against which all footers of the stream have been held.
-    verified: BTreeMap<String, String>,
-}
-
 /// Lists the lake and says what is to be done for `streams` within `scope`.
 ///
 /// # Errors
@@ -72,15 +60,13 @@ pub async fn overview(
     scope: &Scope,
     now: DateTime<Utc>,
 ) -> Result<Overview, Error> {
-    let note = read_note(shelf.lake()).await?;
+    let note = shelf.note();
     let location = place(&settings.lake.location);
-    // One stream is listed alone; for several, one listing per dataset is cheaper.
-    let single = match streams {
-        [stream] => Some(&stream.id),
-        _ => None,
+    let is_verified = |stream: &Stream| {
+        note.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, &location))
     };
     let known: BTreeMap<&StreamId, (&Stream, bool)> =
-        streams.iter().map(|stream| (&stream.id, (stream, note.is_verified(stream, &location)))).collect();
+        streams.iter().map(|stream| (&stream.id, (stream, is_verified(stream)))).collect();
     let needs_footer = |partition: &Partition, written_at| {
         known.get(&partition.stream).is_some_and(|(stream, verified)| {
             plan::needs_footer(stream, partition, written_at, *verified, now)
@@ -88,7 +74,8 @@ pub async fn overview(
     };
     let are_asked = |kind| kind != UnitKind::Periods || streams.iter().any(|s| !s.periods.is_empty());
     let datasets: Vec<_> = Dataset::ALL.into_iter().filter(|d| are_asked(d.unit_kind())).collect();
-    let Survey { found, foreign } = shelf.survey(&datasets, single, needs_footer).await?;
+    let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id.clone()).collect();
+    let Survey { found, foreign, objects } = shelf.survey(&datasets, &ids, &needs_footer).await?;
     let mut by_stream: BTreeMap<StreamId, Inventory> = BTreeMap::new();
     for (partition, found) in found {
         by_stream.entry(partition.stream.clone()).or_default().insert(partition, presence(found));
@@ -98,7 +85,7 @@ pub async fn overview(
         let mut inventory = by_stream.remove(&stream.id).unwrap_or_default();
         let mut units = plan::survey(stream, &inventory, scope, now);
         let was_complete = note.verified.contains_key(stream.id.as_str());
-        let found = look_for_missing(shelf, &units, &inventory, was_complete, now).await?;
+        let found = look_for_missing(shelf, &units, &objects, was_complete, now).await?;
         if !found.is_empty() {
             inventory.extend(found);
             units = plan::survey(stream, &inventory, scope, now);
@@ -106,7 +93,7 @@ pub async fn overview(
         overviews.push(StreamOverview { stream: stream.clone(), units });
     }
     let parked = parked::list(shelf.lake()).await?;
-    Ok(Overview { streams: overviews, foreign, parked, note, location })
+    Ok(Overview { streams: overviews, foreign, parked, location })
 }
 
 /// The overview cannot be had.
@@ -201,12 +188,12 @@ fn presence(found: Found) -> Presence {
 async fn look_for_missing(
     shelf: &Shelf,
     units: &[Planned],
-    listed: &Inventory,
+    listed: &BTreeSet<String>,
     was_complete: bool,
     now: DateTime<Utc>,
 ) -> Result<Inventory, Error> {
     let missing: Vec<_> =
-        units.iter().flat_map(|u| u.unit.partitions()).filter(|p| !listed.contains_key(p)).collect();
+        units.iter().flat_map(|u| u.unit.partitions()).filter(|p| !listed.contains(&shelf.key(p))).collect();
     let (first, rest) =
         missing.split_at(if was_complete { missing.len() } else { LOOKED_AT.min(missing.len()) });
     let mut found = Inventory::new();
@@ -227,29 +214,6 @@ async fn look_for_missing(
     Ok(found)
 }
 
-async fn read_note(lake: &Lake) -> Result<Note, lake::Error> {
-    let empty = Note { format_version: FORMAT_VERSION, verified: BTreeMap::new() };
-    let Some(bytes) = lake.read_internal(NOTE).await? else { return Ok(empty) };
-    // The version is looked for first: a later version may have changed all the rest.
-    let found = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-    let version = found.as_ref().and_then(|v| v.get("format_version")).and_then(serde_json::Value::as_u64);
-    match version {
-        Some(found) if found > u64::from(FORMAT_VERSION) => {
-            let found = u32::try_from(found).unwrap_or(u32::MAX);
-            Err(shelf::newer(&format!("{}/{NOTE}", lake::INTERNAL), found))
-        }
-        // A damaged note costs one reading of all footers.
-        _ => Ok(found.and_then(|v| serde_json::from_value(v).ok()).unwrap_or(empty)),
-    }
-}
-
-impl Note {
-    /// Whether all footers of the stream have been held against these settings before.
-    fn is_verified(&self, stream: &Stream, location: &str) -> bool {
-        self.verified.get(stream.id.as_str()) == Some(&settings_fingerprint(stream, location))
-    }
-}
-
 impl Overview {
     /// Notes in the lake for which streams every footer has now been held against the settings:
     /// those without an open unit. Writes nothing if that was known before.
@@ -258,17 +222,11 @@ impl Overview {
     /// When the note cannot be written.
     pub async fn remember(
         &self,
-        lake: &Lake,
+        shelf: &Shelf,
         is_complete: impl Fn(&StreamId) -> bool,
     ) -> Result<(), lake::Error> {
-        let mut note = self.note.clone();
-        for StreamOverview { stream, .. } in self.streams.iter().filter(|s| is_complete(&s.stream.id)) {
-            note.verified.insert(stream.id.to_string(), settings_fingerprint(stream, &self.location));
-        }
-        if note == self.note {
-            return Ok(());
-        }
-        let bytes = serde_json::to_vec_pretty(&note).expect("a note of texts is JSON");
-        lake.put_internal(NOTE, bytes.into()).await
+        let complete = self.streams.iter().filter(|s| is_complete(&s.stream.id)).map(|s| &s.stream);
+        let verified = complete.map(|s| (s.id.to_string(), settings_fingerprint(s, &self.location)));
+        shelf.remember(verified.collect()).await
     }
 }

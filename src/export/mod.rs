@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span, error, warn};
 
@@ -36,12 +37,16 @@ pub use verify::{Finding, Flaw, Verdict, verify};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Settings, Stream};
+use crate::config::{Concurrency, Settings, Stream};
 use crate::kore::{Traffic, Transport};
 use crate::lake::Lake;
+use crate::model::Layout;
 use crate::plan::Planned;
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::shelf::Shelf;
+
+/// How many streams of a packed lake go side by side: more than a group is meant for.
+const SIDE_BY_SIDE: usize = 128;
 
 /// Whoever watches a run. Called from several tasks at once; must not block.
 pub trait Observer: Send + Sync {
@@ -72,6 +77,19 @@ pub struct Context {
     pub warnings: Warnings,
     /// Requests by stream: those of runs before, and those of this one.
     pub spent: Spent,
+    /// How many units ask the API at once.
+    pub turns: Turns,
+}
+
+/// Bounds how many units ask the API at once, where that are not all that are under way.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Option<Arc<Semaphore>>);
+
+impl Turns {
+    /// Waits for a turn, which ends when what comes back is dropped.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone()?.acquire_owned().await.ok()
+    }
 }
 
 impl Context {
@@ -126,7 +144,10 @@ pub async fn export(
     planned: Vec<(Stream, Vec<Planned>)>,
     kept: Option<&Arc<RawAnswers>>,
 ) -> Vec<UnitReport> {
-    let at_once = context.settings.concurrency.streams;
+    let (context, planned, at_once) = arranged(context, planned);
+    for (_, units) in &planned {
+        context.shelf.expect(units.iter().flat_map(|p| p.unit.partitions()));
+    }
     let tasks = planned.into_iter().map(|(stream, units)| {
         let (context, kept) = (context.clone(), kept.cloned());
         async move {
@@ -144,6 +165,32 @@ pub async fn export(
     futures_util::stream::iter(tasks).buffer_unordered(at_once).concat().await
 }
 
+/// The streams in the order in which they are worked on, and how many of them at once.
+///
+/// Where streams share objects, those of a group go side by side, month by month, so that what belongs into one
+/// object comes at about the same time; as many units ask the API at once as otherwise.
+fn arranged(
+    context: &Context,
+    mut planned: Vec<(Stream, Vec<Planned>)>,
+) -> (Context, Vec<(Stream, Vec<Planned>)>, usize) {
+    let Concurrency { streams, units_per_stream } = context.settings.concurrency;
+    let (mut context, layout) = (context.clone(), context.shelf.layout());
+    let at_once = streams_at_once(&context.settings, layout);
+    let Layout::Packed(groups) = layout else { return (context, planned, at_once) };
+    planned.sort_by_key(|(stream, _)| groups.of(&stream.id));
+    context.turns = Turns(Some(Arc::new(Semaphore::new(streams * units_per_stream))));
+    (context, planned, at_once)
+}
+
+/// How many streams are worked on at once.
+#[must_use]
+pub fn streams_at_once(settings: &Settings, layout: Layout) -> usize {
+    match layout {
+        Layout::Stream => settings.concurrency.streams,
+        Layout::Packed(_) => settings.concurrency.streams.max(SIDE_BY_SIDE),
+    }
+}
+
 /// The reports of a stream whose task has a bug. What it had committed is in the lake all the same.
 fn panicked(context: &Context, stream: &Stream, due: &[Planned]) -> Vec<UnitReport> {
     error!(stream = %stream.id, "the stream's task ended with a bug");
@@ -155,6 +202,7 @@ fn panicked(context: &Context, stream: &Stream, due: &[Planned]) -> Vec<UnitRepo
     };
     let report = |planned: &Planned| {
         let report = unit::report(stream, planned, Outcome::Failed(failure.clone()));
+        planned.unit.partitions().for_each(|partition| context.shelf.no_more(&partition));
         context.observer.unit_done(&report);
         report
     };

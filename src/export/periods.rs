@@ -46,6 +46,7 @@ pub(super) async fn build(
     let spans = stream.spans(partition.month, first);
     let Some(window) = plan::period_window(&spans, today) else { return Ok(None) };
     let standing = standing(stream, &partition, &prior);
+    let _turn = context.turns.take().await;
     let began_at = context.clock.now();
     let (mut found, mut asked_at) = (Vec::new(), None);
     for slice in &stream.slices {

@@ -99,6 +99,7 @@ pub async fn run_as(
             None => overview,
         };
         begin(&overview);
+        context.shelf.make().await?;
         shelf::finish_restatements(&context.shelf, &overview.parked.restated).await;
         let past = context.lake().list_internal(RUNS).await?;
         let context =
@@ -108,6 +109,7 @@ pub async fn run_as(
         let mut units = export(context, planned, kept.as_ref()).await;
         units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
         let mut totals = Report::totals(&units);
+        totals.puts = context.shelf.puts().unwrap_or(totals.puts);
         totals.requests = context.traffic.requests();
         totals.retries = context.traffic.retries();
         totals.rate_wait_ms = u64::try_from(context.traffic.waited().as_millis()).unwrap_or(u64::MAX);
@@ -195,7 +197,7 @@ async fn leave_behind(
     if scope.is_everything() {
         let open: BTreeSet<&str> = report.open_units().map(|u| u.stream.as_str()).collect();
         let complete = |id: &StreamId| !open.contains(id.as_str());
-        if let Err(error) = overview.remember(context.lake(), complete).await {
+        if let Err(error) = overview.remember(&context.shelf, complete).await {
             warn!("the lake's note was not written: {error}");
         }
     }

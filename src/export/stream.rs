@@ -80,6 +80,7 @@ pub(super) async fn export_stream(
         report.missing = outcome.missing;
         report.restated = outcome.restated;
         unit::log(&report);
+        planned.unit.partitions().for_each(|partition| context.shelf.no_more(&partition));
         context.observer.unit_done(&report);
         report
     };

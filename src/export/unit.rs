@@ -364,6 +364,7 @@ async fn fetch(
     planned: &Planned,
     window: Window,
 ) -> Result<Answers, Stop> {
+    let _turn = context.turns.take().await;
     let mut trends = Vec::with_capacity(stream.slices.len());
     let mut asked_at = None;
     let mut missing = 0;

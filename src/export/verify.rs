@@ -34,6 +34,9 @@ pub struct Finding {
     pub key: String,
     /// What kind of thing it is.
     pub flaw: Flaw,
+    /// The id of the stream whose partition it is, where it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
     /// What exactly is wrong.
     pub message: String,
     /// The partition's unit, where it is a partition's key.
@@ -76,30 +79,30 @@ pub async fn verify(
     whole: bool,
     now: DateTime<Utc>,
 ) -> Result<Verdict, lake::Error> {
-    let single = if let ([stream], false) = (streams, whole) { Some(&stream.id) } else { None };
-    let is_wanted = |id: &StreamId| whole || streams.iter().any(|s| s.id == *id);
-    let (mut objects, foreign_keys) = shelf.inspect(single, is_wanted).await?;
-    let foreign = |key| Finding {
-        key,
-        flaw: Flaw::Foreign,
-        message: "no file of trendlake; move it out of the lake".into(),
-        unit: None,
+    let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id.clone()).collect();
+    let single = if let ([only], false) = (&ids[..], whole) { Some(only) } else { None };
+    let is_wanted = |id: &StreamId| whole || ids.contains(id);
+    let (mut objects, foreign_keys) = shelf.inspect(&ids, whole).await?;
+    let foreign = |key| {
+        let message = "no file of trendlake; move it out of the lake".into();
+        Finding { key, flaw: Flaw::Foreign, stream: None, message, unit: None }
     };
     let mut verdict =
         Verdict { findings: foreign_keys.into_iter().map(foreign).collect(), ..Verdict::default() };
     let mut there = BTreeSet::new();
-    while let Some(Inspected { bytes, partitions, .. }) = objects.try_next().await? {
+    while let Some(Inspected { key, bytes, partitions, flaw }) = objects.try_next().await? {
         verdict.objects += 1;
         verdict.bytes += bytes;
+        if let Some(error) = flaw {
+            let (flaw, message) = unsound(&error);
+            verdict.findings.push(Finding { key: key.clone(), flaw, stream: None, message, unit: None });
+        }
         for (partition, rows) in partitions {
             match rows {
                 Ok(rows) => verdict.rows += rows,
-                Err(DamagedError::Foreign) => {
-                    let message = "a Parquet file of another program; move it out of the lake".into();
-                    verdict.findings.push(finding(shelf, &partition, Flaw::Foreign, message));
-                }
                 Err(error) => {
-                    verdict.findings.push(finding(shelf, &partition, Flaw::Damaged, error.to_string()));
+                    let (flaw, message) = unsound(&error);
+                    verdict.findings.push(Finding::of(&key, &partition, flaw, &message));
                 }
             }
             there.insert(partition);
@@ -116,7 +119,7 @@ pub async fn verify(
                 let flaw = if error == DamagedError::Foreign { Flaw::Foreign } else { Flaw::Damaged };
                 let message =
                     format!("{error}; what it held cannot be fetched again: move it out of the lake");
-                verdict.findings.push(Finding { key, flaw, message, unit: None });
+                verdict.findings.push(Finding { key, flaw, stream: None, message, unit: None });
             }
         }
     }
@@ -127,12 +130,13 @@ pub async fn verify(
         verdict.bytes += bytes;
         for (key, reason) in answers.inspect(shelf.lake()).await? {
             let message = format!("{reason}; `replay` passes over it, and it can be deleted");
-            verdict.findings.push(Finding { key, flaw: Flaw::Damaged, message, unit: None });
+            verdict.findings.push(Finding { key, flaw: Flaw::Damaged, stream: None, message, unit: None });
         }
     }
     for stream in streams {
         let missing = due(stream, now).filter(|p| !there.contains(p));
-        let missing = missing.map(|p| finding(shelf, &p, Flaw::Missing, "its month has settled".into()));
+        let missing =
+            missing.map(|p| Finding::of(&shelf.key(&p), &p, Flaw::Missing, "its month has settled"));
         verdict.findings.extend(missing);
     }
     verdict.findings.sort();
@@ -146,6 +150,22 @@ fn due(stream: &Stream, now: DateTime<Utc>) -> impl Iterator<Item = Partition> {
     settled.flat_map(|planned| planned.unit.partitions().collect::<Vec<_>>())
 }
 
-fn finding(shelf: &Shelf, partition: &Partition, flaw: Flaw, message: String) -> Finding {
-    Finding { key: shelf.key(partition), flaw, message, unit: Some(partition.unit()) }
+/// What an object that is unsound is called, and why.
+fn unsound(error: &DamagedError) -> (Flaw, String) {
+    match error {
+        DamagedError::Foreign => {
+            (Flaw::Foreign, "a Parquet file of another program; move it out of the lake".into())
+        }
+        error => (Flaw::Damaged, error.to_string()),
+    }
+}
+
+impl Finding {
+    fn of(key: &str, partition: &Partition, flaw: Flaw, message: &str) -> Self {
+        let stream = partition.stream.to_string();
+        // A key that does not tell of which stream the matter is leaves it to the message.
+        let is_told = key == lake::key(partition);
+        let message = if is_told { message.into() } else { format!("{stream}: {message}") };
+        Self { key: key.into(), flaw, stream: Some(stream), message, unit: Some(partition.unit()) }
+    }
 }

@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 /// The lake could not be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     kind: Kind,

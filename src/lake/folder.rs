@@ -151,6 +151,17 @@ impl Folder {
         Ok(Commit::Done)
     }
 
+    /// Removes the folders above a place as far as they are empty.
+    pub(super) fn prune(&self, key: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in Path::new(key).ancestors().skip(1).filter(|folder| *folder != Path::new("")) {
+            if fs::remove_dir(self.root.join(folder)).is_err() {
+                break;
+            }
+            known.remove(folder);
+        }
+    }
+
     /// Every file under a relative folder, none of them through a link: a link is listed as itself. Where the
     /// folder itself is none, or in none, there are no files; whoever puts one there is told.
     pub(super) fn list(&self, relative: &str) -> Result<Vec<(String, Listed)>, Error> {

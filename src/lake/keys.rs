@@ -3,16 +3,13 @@
 //! `user_engagement_daily/stream=<id>/month=2026-03/data.parquet`. Stream ids need no escape (see
 //! [`StreamId`]), so a key is reversible as it stands and never leaves its folder.
 
-use crate::model::{Dataset, Grain, Partition, RESTATEMENTS, StreamId, Unit};
+use crate::config::LakeLayout;
+use crate::model::{Dataset, Grain, Pack, Partition, RESTATEMENTS, StreamId, Unit};
 
 const FILE: &str = "data.parquet";
-
-/// What the folders between a dataset's and its objects stand for, in their order: names, and what to say
-/// of them as columns.
-pub const FOLDERS: [(&str, &str); 2] = [
-    ("stream", "folder: the stream's id, as in stream_id"),
-    ("month", "folder: the month of the data, such as 2026-03"),
-];
+/// The root of the packed layout. Each layout has a root of its own, so that no pattern by which one is read
+/// matches an object of another.
+const PACKED: &str = "packed";
 
 /// A key that is no partition's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,13 +30,6 @@ pub fn key(partition: &Partition) -> String {
     format!("{}/month={}/{FILE}", folder(partition.dataset, Some(&partition.stream)), partition.month)
 }
 
-/// A pattern that matches every object of a dataset and nothing else, relative to the lake's root.
-#[must_use]
-pub fn glob(dataset: Dataset) -> String {
-    let folders: Vec<_> = FOLDERS.iter().map(|(name, _)| format!("{name}=*")).collect();
-    format!("{dataset}/{}/{FILE}", folders.join("/"))
-}
-
 /// The partition whose key this is.
 ///
 /// # Errors
@@ -47,10 +37,8 @@ pub fn glob(dataset: Dataset) -> String {
 pub fn parse_key(text: &str) -> Result<Partition, ForeignKeyError> {
     let parts: Vec<_> = text.split('/').collect();
     let [dataset, stream, month, FILE] = parts[..] else { return Err(ForeignKeyError) };
-    let value =
-        |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
     Ok(Partition {
-        dataset: Dataset::ALL.into_iter().find(|d| d.as_str() == dataset).ok_or(ForeignKeyError)?,
+        dataset: dataset_of(dataset)?,
         stream: value(stream, "stream=")?.parse().map_err(|_| ForeignKeyError)?,
         month: value(month, "month=")?.parse().map_err(|_| ForeignKeyError)?,
     })
@@ -74,8 +62,6 @@ pub fn restatement_key(unit: &Unit) -> String {
 pub fn parse_restatement_key(text: &str) -> Result<Unit, ForeignKeyError> {
     let parts: Vec<_> = text.split('/').collect();
     let [RESTATEMENTS, stream, month, file] = parts[..] else { return Err(ForeignKeyError) };
-    let value =
-        |part: &str, name: &str| part.strip_prefix(name).map(ToOwned::to_owned).ok_or(ForeignKeyError);
     let grain = file.strip_suffix(".parquet").and_then(|grain| grain.parse::<Grain>().ok());
     Ok(Unit {
         stream: value(stream, "stream=")?.parse().map_err(|_| ForeignKeyError)?,
@@ -84,9 +70,82 @@ pub fn parse_restatement_key(text: &str) -> Result<Unit, ForeignKeyError> {
     })
 }
 
+/// The folder of a dataset in the packed layout.
+pub(super) fn pack_folder(dataset: Dataset) -> String {
+    format!("{PACKED}/{dataset}")
+}
+
+/// The key of an object of the packed layout, relative to the lake's root.
+#[must_use]
+pub fn pack_key(pack: &Pack) -> String {
+    format!("{}/month={}/pack={}/{FILE}", pack_folder(pack.dataset), pack.month, pack.group)
+}
+
+/// The pack whose key this is.
+///
+/// # Errors
+/// When it is none's: a foreign file.
+pub fn parse_pack_key(text: &str) -> Result<Pack, ForeignKeyError> {
+    let parts: Vec<_> = text.split('/').collect();
+    let [PACKED, dataset, month, group, FILE] = parts[..] else { return Err(ForeignKeyError) };
+    Ok(Pack {
+        dataset: dataset_of(dataset)?,
+        month: value(month, "month=")?.parse().map_err(|_| ForeignKeyError)?,
+        group: value(group, "pack=")?.parse().map_err(|_| ForeignKeyError)?,
+    })
+}
+
+fn dataset_of(text: &str) -> Result<Dataset, ForeignKeyError> {
+    Dataset::ALL.into_iter().find(|d| d.as_str() == text).ok_or(ForeignKeyError)
+}
+
+fn value<'a>(part: &'a str, name: &str) -> Result<&'a str, ForeignKeyError> {
+    part.strip_prefix(name).ok_or(ForeignKeyError)
+}
+
+/// How readers find the objects of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// The folder in which those of the datasets are, relative to the lake's root; empty for the root itself.
+    pub root: &'static str,
+    /// What the folders between a dataset's and its objects stand for, in their order: names, and what to say
+    /// of them as columns.
+    pub folders: [(&'static str, &'static str); 2],
+}
+
+/// How readers find the objects of this layout.
+#[must_use]
+pub const fn tree(layout: LakeLayout) -> Tree {
+    const MONTH: (&str, &str) = ("month", "folder: the month of the data, such as 2026-03");
+    match layout {
+        LakeLayout::Stream => {
+            Tree { root: "", folders: [("stream", "folder: the stream's id, as in stream_id"), MONTH] }
+        }
+        LakeLayout::Packed { .. } => {
+            Tree { root: PACKED, folders: [MONTH, ("pack", "folder: the group of streams, such as 0-of-4")] }
+        }
+    }
+}
+
+impl Tree {
+    /// The folder of a dataset, relative to the lake's root.
+    #[must_use]
+    pub fn folder(&self, dataset: Dataset) -> String {
+        if self.root.is_empty() { dataset.to_string() } else { format!("{}/{dataset}", self.root) }
+    }
+
+    /// A pattern that matches every object of a dataset and nothing else, relative to the tree's root.
+    #[must_use]
+    pub fn glob(&self, dataset: Dataset) -> String {
+        let folders = self.folders.map(|(name, _)| format!("{name}=*"));
+        format!("{dataset}/{}/{FILE}", folders.join("/"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Groups;
     use proptest::prelude::*;
 
     prop_compose! {
@@ -117,8 +176,15 @@ mod tests {
         /// What the pattern's stars stand for makes the key, and no star reaches over a slash.
         #[test]
         fn the_pattern_finds_every_key(p in partition()) {
-            let pattern = glob(p.dataset).replacen('*', p.stream.as_str(), 1).replacen('*', &p.month.to_string(), 1);
-            prop_assert_eq!(key(&p), pattern);
+            let month = p.month.to_string();
+            let found = |tree: Tree, first: &str, second: &str| {
+                tree.glob(p.dataset).replacen('*', first, 1).replacen('*', second, 1)
+            };
+            prop_assert_eq!(key(&p), found(tree(LakeLayout::Stream), p.stream.as_str(), &month));
+            let pack = Pack::of(&p, Groups::new(7).unwrap());
+            let packed = found(tree(LakeLayout::Packed { groups: None }), &month, &pack.group.to_string());
+            prop_assert_eq!(pack_key(&pack), format!("packed/{packed}"));
+            prop_assert_eq!(parse_pack_key(&pack_key(&pack)), Ok(pack));
         }
 
         #[test]

@@ -17,16 +17,20 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    UpdateVersion,
 };
 
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
-pub use keys::{FOLDERS, ForeignKeyError, glob, key, parse_key, parse_restatement_key, restatement_key};
+pub use keys::{
+    ForeignKeyError, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key, restatement_key,
+    tree,
+};
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 
 use crate::config::{LakeSettings, Location};
-use crate::model::{Dataset, Partition, StreamId, Unit};
+use crate::model::{Dataset, Pack, Partition, StreamId, Unit};
 use folder::{Folder, Place};
 
 /// Where everything that is no data lies, relative to the root.
@@ -89,12 +93,12 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// The objects of one dataset.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// Our partitions.
-    pub partitions: BTreeMap<Partition, Listed>,
-    /// Keys that are no partition's.
+/// The objects of one dataset, by what their keys say.
+#[derive(Debug)]
+pub struct Listing<T> {
+    /// Our objects.
+    pub objects: BTreeMap<T, Listed>,
+    /// Keys that are none of ours.
     pub foreign: Vec<String>,
 }
 
@@ -161,11 +165,31 @@ impl Lake {
     ///
     /// # Errors
     /// When the store cannot list, even for a part of the keys.
-    pub async fn list(&self, dataset: Dataset, stream: Option<&StreamId>) -> Result<Listing, Error> {
-        let mut listing = Listing::default();
-        for (key, listed) in self.files(keys::folder(dataset, stream)).await? {
-            match parse_key(&key) {
-                Ok(partition) => _ = listing.partitions.insert(partition, listed),
+    pub async fn list(
+        &self,
+        dataset: Dataset,
+        stream: Option<&StreamId>,
+    ) -> Result<Listing<Partition>, Error> {
+        self.listing(keys::folder(dataset, stream), parse_key).await
+    }
+
+    /// Lists the packs of a dataset, as [`Lake::list`] lists partitions.
+    ///
+    /// # Errors
+    /// When the store cannot list, even for a part of the keys.
+    pub async fn list_packs(&self, dataset: Dataset) -> Result<Listing<Pack>, Error> {
+        self.listing(keys::pack_folder(dataset), parse_pack_key).await
+    }
+
+    async fn listing<T: Ord>(
+        &self,
+        folder: String,
+        parse: fn(&str) -> Result<T, ForeignKeyError>,
+    ) -> Result<Listing<T>, Error> {
+        let mut listing = Listing { objects: BTreeMap::new(), foreign: Vec::new() };
+        for (key, listed) in self.files(folder).await? {
+            match parse(&key) {
+                Ok(ours) => _ = listing.objects.insert(ours, listed),
                 Err(ForeignKeyError) => listing.foreign.push(key),
             }
         }
@@ -248,18 +272,38 @@ impl Lake {
         Ok(self.get(key).await?.map(|(bytes, meta)| (bytes, meta.last_modified)))
     }
 
+    /// Reads the end of an object that was listed with this size, with its length now; from a store that knows no
+    /// ranges, all of it.
+    ///
+    /// # Errors
+    /// When the store fails; an absent object is `None`.
+    pub async fn read_end(&self, key: &str, size: u64, most: u64) -> Result<Option<(Bytes, u64)>, Error> {
+        // From the listed size, since not every store counts from the end.
+        let range = GetRange::Offset(size.saturating_sub(most));
+        let found = self.get_range(key, Some(range)).await?;
+        Ok(found.map(|(bytes, meta)| (bytes, meta.size)))
+    }
+
     async fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>, Error> {
-        let result = match self.store.get_opts(&self.at(key), GetOptions::default()).await {
+        self.get_range(key, None).await
+    }
+
+    async fn get_range(
+        &self,
+        key: &str,
+        range: Option<GetRange>,
+    ) -> Result<Option<(Bytes, ObjectMeta)>, Error> {
+        let options = GetOptions { range, ..GetOptions::default() };
+        let result = match self.store.get_opts(&self.at(key), options).await {
             Ok(result) => result,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::of("read", key, error)),
         };
-        let meta = result.meta.clone();
+        let (meta, sent) = (result.meta.clone(), result.range.end - result.range.start);
         let bytes = result.bytes().await.map_err(|e| Error::of("read", key, e))?;
         // A file that came in part must not be taken for one that is damaged.
-        if bytes.len() as u64 != meta.size {
-            let text =
-                format!("cannot read `{key}` in the lake: {} of {} bytes came", bytes.len(), meta.size);
+        if bytes.len() as u64 != sent {
+            let text = format!("cannot read `{key}` in the lake: {} of {sent} bytes came", bytes.len());
             return Err(Error::new(Kind::Storage, text, None));
         }
         Ok(Some((bytes, meta)))
@@ -333,10 +377,31 @@ impl Lake {
     /// # Errors
     /// When the store fails.
     pub async fn delete_internal(&self, name: &str) -> Result<(), Error> {
-        let key = format!("{INTERNAL}/{name}");
-        match self.store.delete(&self.at(&key)).await {
+        self.delete(&format!("{INTERNAL}/{name}")).await
+    }
+
+    /// Removes an object whose partitions have been moved elsewhere, and on a folder those folders that are empty
+    /// then. One that is not there is fine.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove(&self, key: &str) -> Result<(), Error> {
+        self.delete(key).await?;
+        if let Writer::Folder(folder) = &self.writer {
+            let (folder, key) = (folder.clone(), key.to_owned());
+            folder::blocking(move || {
+                folder.prune(&key);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Error> {
+        match self.store.delete(&self.at(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(Error::of("delete", &key, error)),
+            Err(error) => Err(Error::of("delete", key, error)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! once, at the edge, and the layers above need not look again.
 
 mod calendar;
+mod layout;
 mod partition;
 mod period;
 mod schedule;
@@ -13,6 +14,7 @@ mod stream;
 mod trend;
 
 pub use calendar::{Month, ParseMonthError, Window, hour_start, local_now, settled_at, windows};
+pub use layout::{Group, Groups, Layout, Pack};
 pub use partition::{Dataset, Grain, Partition, RESTATEMENTS, Unit, UnitKind};
 pub use period::{Period, Span};
 pub use schedule::{InvalidCron, Schedule};

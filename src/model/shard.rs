@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use twox_hash::XxHash3_128;
 
-use super::StreamId;
-
 /// The share of one process among several that divide the streams between them: `0/3`, `1/3` and `2/3`.
 ///
 /// Each stream falls to exactly one of them, since its rate limit must not be shared, by rendezvous: every
@@ -43,11 +41,17 @@ impl Shard {
     /// The most processes that may divide the streams.
     pub const MOST: u32 = 1000;
 
-    /// Whether the stream falls to this process.
+    /// How many processes there are.
     #[must_use]
-    pub fn holds(self, stream: &StreamId) -> bool {
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
+    /// Whether a stream, or a group of streams, falls to this process.
+    #[must_use]
+    pub fn holds(self, whom: impl fmt::Display) -> bool {
         // With the index beside it, so that no two are equal.
-        let number = |index: u32| (XxHash3_128::oneshot(format!("{index}/{stream}").as_bytes()), index);
+        let number = |index: u32| (XxHash3_128::oneshot(format!("{index}/{whom}").as_bytes()), index);
         (0..self.count).map(number).max() == Some(number(self.index))
     }
 }
@@ -80,6 +84,7 @@ impl fmt::Display for Shard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::StreamId;
     use super::*;
 
     fn streams(count: usize) -> Vec<StreamId> {

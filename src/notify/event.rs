@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{LakeSettings, LineageSettings, Location, Stream};
 use crate::export::{self, RunId};
+use crate::lake;
 use crate::model::Dataset;
 use crate::report::{Amount, Outcome, Report, exit};
 use crate::table;
@@ -194,18 +195,20 @@ fn written(dataset: Dataset, report: &Report) -> Value {
 }
 
 /// The namespace and the name of a dataset of the lake.
-fn place(lake: &LakeSettings, dataset: Dataset) -> (String, String) {
-    let url = match &lake.location {
+fn place(settings: &LakeSettings, dataset: Dataset) -> (String, String) {
+    let folder = lake::tree(settings.layout).folder(dataset);
+    let url = match &settings.location {
         Location::Folder(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            return ("file".into(), path.join(dataset.as_str()).display().to_string());
+            return ("file".into(), path.join(folder).display().to_string());
         }
         Location::Remote(url) => url,
     };
     let bucket = url.host_str().unwrap_or_default();
     let prefix = url.path().trim_matches('/');
-    let name = if prefix.is_empty() { dataset.to_string() } else { format!("{prefix}/{dataset}") };
-    let account = lake.options.iter().find(|(key, _)| matches!(key.parse(), Ok(AzureConfigKey::AccountName)));
+    let name = if prefix.is_empty() { folder } else { format!("{prefix}/{folder}") };
+    let account =
+        settings.options.iter().find(|(key, _)| matches!(key.parse(), Ok(AzureConfigKey::AccountName)));
     let namespace = match (url.scheme(), account) {
         ("az", Some((_, account))) => format!("abfss://{bucket}@{account}.dfs.core.windows.net"),
         (scheme, _) => format!("{scheme}://{bucket}"),
@@ -219,13 +222,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::LakeLayout;
 
-    fn lake(location: Location, options: &[(&str, &str)]) -> LakeSettings {
+    fn settings(location: Location, options: &[(&str, &str)]) -> LakeSettings {
         LakeSettings {
             location,
             options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             ca_file: None,
             retry_timeout: Duration::from_secs(1),
+            layout: LakeLayout::Stream,
             single_writer: false,
             success_marker: false,
         }
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn datasets_are_named_as_the_specification_names_them() {
         let named = |location: Location, options: &[(&str, &str)]| {
-            let (namespace, name) = place(&lake(location, options), Dataset::Daily);
+            let (namespace, name) = place(&settings(location, options), Dataset::Daily);
             format!("{namespace} {name}")
         };
         let remote = |url: &str| Location::Remote(url.parse().unwrap());
@@ -257,7 +262,7 @@ mod tests {
     #[test]
     fn what_a_run_without_a_report_tells() {
         let begun = Begun {
-            lake: &lake(Location::Folder("/lake".into()), &[]),
+            lake: &settings(Location::Folder("/lake".into()), &[]),
             streams: &[Stream::example()],
             run_id: RunId { id: uuid::Uuid::nil(), started_at: DateTime::UNIX_EPOCH },
             nominal: None,

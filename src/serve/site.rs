@@ -141,8 +141,8 @@ impl Site {
         range: Range,
     ) -> Result<Figures, Trouble> {
         self.reading(async |lake| {
-            figures::read(&Shelf::new(lake.clone()), (dataset, &stream.id, slice), (range.from, range.to))
-                .await
+            let shelf = Shelf::open(lake.clone(), &self.settings(), &self.clock).await?;
+            figures::read(&shelf, (dataset, &stream.id, slice), (range.from, range.to)).await
         })
         .await
     }

@@ -14,7 +14,7 @@ use super::shown::Shown;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{HttpSettings, LakeSettings, Settings, Stream};
-use crate::export::{self, Context, Observer, Overview, Spent, Warnings};
+use crate::export::{self, Context, Observer, Overview, Spent, Turns, Warnings};
 use crate::kore::{Traffic, Transport, http_client};
 use crate::lake::{self, BEAT, Bid, Contender, LEASE_TIME, Lake, Lease};
 use crate::model::{Month, local_now};
@@ -220,7 +220,7 @@ impl Worker {
         let direct = streams.iter().all(Stream::is_local);
         let context = Context {
             settings: settings.clone(),
-            shelf: Shelf::new(lake.clone()),
+            shelf: Shelf::open(lake.clone(), settings, &self.clock).await?,
             http: self.reach.http(&settings.http, direct).map_err(Failure::Http)?,
             clock: self.clock.clone(),
             chance: self.chance.clone(),
@@ -229,6 +229,7 @@ impl Worker {
             stop: stop.clone(),
             warnings: Warnings::default(),
             spent: Spent::default(),
+            turns: Turns::default(),
         };
         let stopped = || stop.is_cancelled().then_some(exit::TERMINATED);
         let known = self.known_before(settings, lake).await;
@@ -252,7 +253,8 @@ impl Worker {
     async fn show(&self, settings: &Settings, lake: &Lake, ours: Option<Arc<Report>>) {
         let show = async {
             let reports = self.gather(settings, lake, ours).await?;
-            let (now, shelf) = (self.clock.now(), Shelf::new(lake.clone()));
+            let shelf = Shelf::open(lake.clone(), settings, &self.clock).await?;
+            let now = self.clock.now();
             let overview =
                 export::overview(&shelf, settings, &settings.streams, &Scope::default(), now).await?;
             self.cover(&overview, &reports);
@@ -302,7 +304,7 @@ impl Worker {
             Some(report) => vec![report],
             None => export::last_reports(lake, &settings.streams).await?.into_iter().map(Arc::new).collect(),
         };
-        let shelf = Shelf::new(lake.clone());
+        let shelf = Shelf::open(lake.clone(), settings, &self.clock).await?;
         let recent = recent::recent(&shelf, &settings.streams, self.clock.now()).await?;
         let runs = recent::runs(lake, &self.shown.state().runs).await?;
         for report in reports.iter().rev() {

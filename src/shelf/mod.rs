@@ -1,37 +1,56 @@
 //! Where partitions stand: surveyed, read, replaced and inspected, whatever objects they are kept in.
 //!
 //! This is where the table and the lake meet. Whoever is above speaks of partitions; which object holds
-//! one, and with which others, is known here alone.
+//! one, and with which others, is known here alone. A lake has one layout, which its own note tells.
 
+mod desk;
+mod migrate;
+mod note;
+mod packed;
 mod restated;
 mod settle;
+mod single;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::stream::BoxStream;
 
+pub use migrate::{Migrated, migrate};
+pub use note::Note;
 pub use restated::{InspectedRestatements, PARKED as PARKED_RESTATEMENTS, finish as finish_restatements};
 pub use settle::{Prior, Settled};
 
+use crate::clock::Clock;
+use crate::config::{LakeLayout, Settings};
 use crate::lake::{self, Kind, Lake};
-use crate::model::{Dataset, Partition, StreamId};
+use crate::model::{Dataset, Groups, Layout, Partition, StreamId};
 use crate::table::{self, DamagedError, FORMAT_VERSION, Footer};
+use desk::Desk;
+use settle::{Change, Put};
 
 /// How many footers are read at once.
-const FOOTERS_AT_ONCE: usize = 32;
+const LOOKS_AT_ONCE: usize = 32;
 /// How many objects are inspected at once.
 const INSPECTED_AT_ONCE: usize = 16;
 /// No Parquet file is shorter: its magic number twice, and the length of its footer.
 const SMALLEST_FILE: u64 = 12;
 
-/// The partitions of a lake. Cheap to clone.
+/// The partitions of a lake. Cheap to clone; clones put together what belongs into one object.
 #[derive(Clone)]
 pub struct Shelf {
     lake: Lake,
+    note: Note,
+    kept: Kept,
+}
+
+/// How partitions are kept.
+#[derive(Clone)]
+enum Kept {
+    Single,
+    Packed(Arc<Desk>),
 }
 
 /// What is known of a partition that is there.
@@ -55,7 +74,12 @@ pub struct Survey {
     pub found: BTreeMap<Partition, Found>,
     /// Keys in our folders that are none of ours.
     pub foreign: Vec<String>,
+    /// The keys of all objects that were looked for partitions.
+    pub objects: BTreeSet<String>,
 }
+
+/// Whether the time at which a partition was written does not do, and it has to say itself what it is.
+pub type NeedsFooter<'a> = dyn Fn(&Partition, DateTime<Utc>) -> bool + Sync + 'a;
 
 /// An object that was read whole, with what is in it.
 #[derive(Debug)]
@@ -66,13 +90,69 @@ pub struct Inspected {
     pub bytes: u64,
     /// Each of its partitions with its rows, or with what is wrong.
     pub partitions: Vec<(Partition, Result<u64, DamagedError>)>,
+    /// What is wrong with an object of which nobody knows which partitions it held.
+    pub flaw: Option<DamagedError>,
 }
 
 impl Shelf {
-    /// The partitions of this lake.
-    #[must_use]
-    pub const fn new(lake: Lake) -> Self {
-        Self { lake }
+    /// The partitions of this lake, in the layout in which it is kept; a lake that is still to be made will have
+    /// the one that is configured.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, is kept in another layout than the configured one, or was written by a later
+    /// version of trendlake.
+    pub async fn open(lake: Lake, settings: &Settings, clock: &Clock) -> Result<Self, lake::Error> {
+        let note = Note::read(&lake).await?;
+        let there = match (note.layout(), settings.lake.layout) {
+            (None, LakeLayout::Packed { .. }) => guess(&lake).await?,
+            (there, _) => there,
+        };
+        let layout = configured(settings, there);
+        if let Some(there) = there.filter(|there| *there != layout) {
+            return Err(disagreement(there, layout));
+        }
+        Ok(Self::in_layout(lake, note, layout, clock))
+    }
+
+    /// The partitions of this lake in one layout, whatever its note says.
+    fn in_layout(lake: Lake, note: Note, layout: Layout, clock: &Clock) -> Self {
+        let kept = match layout {
+            Layout::Stream => Kept::Single,
+            Layout::Packed(groups) => Kept::Packed(Arc::new(Desk::new(lake.clone(), groups, clock.clone()))),
+        };
+        Self { lake, note, kept }
+    }
+
+    /// Writes down in which layout the lake is kept, before anything is put there that only this layout tells.
+    ///
+    /// # Errors
+    /// When the store fails, or someone else has just made the lake in another layout.
+    pub async fn make(&self) -> Result<(), lake::Error> {
+        let ours = self.layout();
+        if ours == Layout::Stream || self.note.layout().is_some() {
+            return Ok(());
+        }
+        let there = self.note.clone().settle(&self.lake, ours).await?;
+        if there == ours { Ok(()) } else { Err(disagreement(there, ours)) }
+    }
+
+    /// Notes that all footers of these streams, by id, have been held against these settings. Writes nothing if that
+    /// was known before.
+    ///
+    /// # Errors
+    /// When the note cannot be read or written.
+    pub async fn remember(&self, verified: BTreeMap<String, String>) -> Result<(), lake::Error> {
+        if verified.iter().all(|(stream, settings)| self.note.verified.get(stream) == Some(settings)) {
+            return Ok(());
+        }
+        // As it is now: others may have noted something meanwhile, or moved the lake.
+        let mut note = Note::read(&self.lake).await?;
+        if note.layout().is_some_and(|layout| layout != self.layout()) {
+            return Ok(());
+        }
+        note.verified.extend(verified);
+        let leaving = note.leaving();
+        note.moved(self.layout(), leaving).write(&self.lake).await
     }
 
     /// The lake itself, for what is no partition.
@@ -81,14 +161,32 @@ impl Shelf {
         &self.lake
     }
 
+    /// What the lake said of itself when it was opened.
+    #[must_use]
+    pub const fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// How partitions are kept in objects.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        match &self.kept {
+            Kept::Single => Layout::Stream,
+            Kept::Packed(desk) => Layout::Packed(desk.groups()),
+        }
+    }
+
     /// The key of the object that holds a partition, relative to the lake.
     #[must_use]
     pub fn key(&self, partition: &Partition) -> String {
-        lake::key(partition)
+        match &self.kept {
+            Kept::Single => lake::key(partition),
+            Kept::Packed(desk) => lake::pack_key(&desk.pack(partition)),
+        }
     }
 
-    /// What is there of these datasets, of all streams or of one. Where `needs_footer` says that the time of writing does not
-    /// do, what the partition says of itself is read. Fails as a whole: half a listing would look like
+    /// What is there of these datasets and streams, and perhaps of others. Where `needs_footer` says that the time of
+    /// writing does not do, what the partition says of itself is read. Fails as a whole: half a listing would look like
     /// missing partitions.
     ///
     /// # Errors
@@ -96,38 +194,35 @@ impl Shelf {
     pub async fn survey(
         &self,
         datasets: &[Dataset],
-        only: Option<&StreamId>,
-        needs_footer: impl Fn(&Partition, DateTime<Utc>) -> bool,
+        streams: &[StreamId],
+        needs_footer: &NeedsFooter<'_>,
     ) -> Result<Survey, lake::Error> {
-        let (listed, foreign) = self.list(datasets, only).await?;
-        let needs_footer = &needs_footer;
-        let looks = listed.into_iter().map(|(partition, listed)| async move {
-            let written_at = listed.written_at;
-            let found = if listed.size < SMALLEST_FILE {
-                Found::Damaged
-            } else if needs_footer(&partition, written_at) {
-                // Deleted since it was listed: missing.
-                let key = lake::key(&partition);
-                let Some((bytes, _)) = self.lake.read(&key).await? else { return Ok(None) };
-                found(&key, &bytes)?
-            } else {
-                Found::Listed { written_at }
-            };
-            Ok::<_, lake::Error>(Some((partition, found)))
-        });
-        let looks = stream::iter(looks).buffer_unordered(FOOTERS_AT_ONCE);
-        let found: Vec<_> = looks.try_collect().await?;
-        Ok(Survey { found: found.into_iter().flatten().collect(), foreign })
+        match &self.kept {
+            Kept::Single => single::survey(&self.lake, datasets, streams, needs_footer).await,
+            Kept::Packed(desk) => packed::survey(&self.lake, desk.groups(), datasets, Some(streams)).await,
+        }
     }
 
-    /// Looks for a partition that a survey has left out; what it says of itself, and when it was written.
+    /// What is there of all streams, as the objects themselves say.
+    async fn survey_all(&self) -> Result<Survey, lake::Error> {
+        match &self.kept {
+            Kept::Single => single::survey(&self.lake, &Dataset::ALL, &[], &|_, _| false).await,
+            Kept::Packed(desk) => packed::survey(&self.lake, desk.groups(), &Dataset::ALL, None).await,
+        }
+    }
+
+    /// Looks for a partition whose object a survey has left out; what it says of itself, and when it was written.
     ///
     /// # Errors
     /// When the lake cannot be read, or a later version of trendlake has written there.
     pub async fn find(&self, partition: &Partition) -> Result<Option<(Found, DateTime<Utc>)>, lake::Error> {
-        let key = lake::key(partition);
+        let key = self.key(partition);
         let Some((bytes, written_at)) = self.lake.find(&key).await? else { return Ok(None) };
-        Ok(Some((found(&key, &bytes)?, written_at)))
+        let found = match &self.kept {
+            Kept::Single => Some(single::found(&key, &bytes)?),
+            Kept::Packed(_) => packed::found(&key, &bytes, &partition.stream)?,
+        };
+        Ok(found.map(|found| (found, written_at)))
     }
 
     /// Reads what is in a partition's place, for [`Shelf::replace`]. What is unsound is an error, unless it is to
@@ -136,7 +231,10 @@ impl Shelf {
     /// # Errors
     /// When the lake fails, or what is there is not a partition that this version may replace.
     pub async fn read(&self, partition: &Partition, repair: bool) -> Result<Prior, lake::Error> {
-        settle::read(&self.lake, partition, repair).await
+        match &self.kept {
+            Kept::Single => single::read(&self.lake, partition, repair).await,
+            Kept::Packed(desk) => packed::read(desk, partition, repair).await,
+        }
     }
 
     /// The rows of a partition, or why they cannot be understood; nothing where there is none.
@@ -147,8 +245,27 @@ impl Shelf {
         &self,
         partition: &Partition,
     ) -> Result<Option<Result<RecordBatch, DamagedError>>, lake::Error> {
-        let found = self.lake.read(&lake::key(partition)).await?;
-        Ok(found.map(|(bytes, _)| table::decode(partition.dataset, &bytes)))
+        let found = self.lake.read(&self.key(partition)).await?;
+        let Some((bytes, _)) = found else { return Ok(None) };
+        Ok(match &self.kept {
+            Kept::Single => Some(table::decode(partition.dataset, &bytes)),
+            Kept::Packed(_) => packed::rows(partition, &bytes),
+        })
+    }
+
+    /// Says which partitions may be replaced by what is under way, so that those of one object can wait for each
+    /// other a little.
+    pub fn expect(&self, partitions: impl IntoIterator<Item = Partition>) {
+        if let Kept::Packed(desk) = &self.kept {
+            partitions.into_iter().for_each(|partition| desk.expect(&partition));
+        }
+    }
+
+    /// Says that this partition will not be replaced any more.
+    pub fn no_more(&self, partition: &Partition) {
+        if let Kept::Packed(desk) = &self.kept {
+            desk.no_more(partition);
+        }
     }
 
     /// Brings a partition to say what `batch` says, unless it does already or says something newer.
@@ -165,40 +282,40 @@ impl Shelf {
         prior: Prior,
         judge: impl Fn(&Prior) -> Option<Settled>,
     ) -> Result<Settled, lake::Error> {
-        settle::settle(&self.lake, partition, batch, footer, prior, judge).await
+        settle::settle(self, Change { partition, batch, footer }, prior, judge).await
     }
 
-    /// Reads all objects that hold wanted streams, and holds every row against what it should be; with the keys
-    /// that are none of ours. `only` says that one stream alone is wanted.
+    /// Puts a change in place of what was read.
+    async fn put(&self, change: Change<'_>, prior: &Prior) -> Put {
+        match &self.kept {
+            Kept::Single => single::put(&self.lake, change, prior).await,
+            Kept::Packed(desk) => desk.put(change, prior).await,
+        }
+    }
+
+    /// How many objects were put, where they are not as many as partitions were replaced.
+    #[must_use]
+    pub fn puts(&self) -> Option<u64> {
+        match &self.kept {
+            Kept::Single => None,
+            Kept::Packed(desk) => Some(desk.puts()),
+        }
+    }
+
+    /// Reads the objects of these streams, or all of them if `whole`, and holds every row against what it should be;
+    /// with the keys that are none of ours.
     ///
     /// # Errors
     /// When the lake cannot be listed. What fails later is an error of its object.
-    pub async fn inspect(
-        &self,
-        only: Option<&StreamId>,
-        is_wanted: impl Fn(&StreamId) -> bool,
-    ) -> Result<(BoxStream<'_, Result<Inspected, lake::Error>>, Vec<String>), lake::Error> {
-        let (mut listed, foreign) = self.list(&Dataset::ALL, only).await?;
-        listed.retain(|partition, _| is_wanted(&partition.stream));
-        let objects = stream::iter(listed).map(|(partition, listed)| self.inspected(partition, listed));
-        Ok((objects.buffer_unordered(INSPECTED_AT_ONCE).boxed(), foreign))
-    }
-
-    async fn inspected(&self, partition: Partition, listed: lake::Listed) -> Result<Inspected, lake::Error> {
-        let key = lake::key(&partition);
-        let damaged = |text: &str| Err(DamagedError::Damaged(text.into()));
-        let (bytes, rows) = if listed.size < SMALLEST_FILE {
-            (listed.size, damaged("too short for a Parquet file, or no plain file"))
-        } else if let Some((bytes, _)) = self.lake.read(&key).await? {
-            let rows = match table::inspect(&partition, &bytes) {
-                Err(DamagedError::Newer(found)) => return Err(newer(&key, found)),
-                inspected => inspected.map(|sound| sound.batch.num_rows() as u64),
-            };
-            (bytes.len() as u64, rows)
-        } else {
-            (listed.size, damaged("it has gone since it was listed"))
-        };
-        Ok(Inspected { key, bytes, partitions: vec![(partition, rows)] })
+    pub async fn inspect<'a>(
+        &'a self,
+        streams: &'a [StreamId],
+        whole: bool,
+    ) -> Result<(BoxStream<'a, Result<Inspected, lake::Error>>, Vec<String>), lake::Error> {
+        match &self.kept {
+            Kept::Single => single::inspect(&self.lake, streams, whole).await,
+            Kept::Packed(desk) => packed::inspect(&self.lake, desk.groups(), streams, whole).await,
+        }
     }
 
     /// Every object with rows of a dataset, restatements included, by key.
@@ -206,39 +323,68 @@ impl Shelf {
     /// # Errors
     /// When the lake cannot be listed.
     pub async fn objects(&self) -> Result<Vec<(String, lake::Listed)>, lake::Error> {
-        let partitions =
-            self.list(&Dataset::ALL, None).await?.0.into_iter().map(|(p, listed)| (lake::key(&p), listed));
+        let mut objects = match &self.kept {
+            Kept::Single => single::objects(&self.lake).await?,
+            Kept::Packed(desk) => packed::objects(&self.lake, desk.groups()).await?,
+        };
         let restatements = self.lake.list_restatements(None).await?.0.into_iter();
-        let restatements = restatements.map(|(unit, listed)| (lake::restatement_key(&unit), listed));
-        Ok(partitions.chain(restatements).collect())
-    }
-
-    async fn list(
-        &self,
-        datasets: &[Dataset],
-        only: Option<&StreamId>,
-    ) -> Result<(BTreeMap<Partition, lake::Listed>, Vec<String>), lake::Error> {
-        let (mut partitions, mut foreign) = (BTreeMap::new(), Vec::new());
-        for &dataset in datasets {
-            let listing = self.lake.list(dataset, only).await?;
-            partitions.extend(listing.partitions);
-            foreign.extend(listing.foreign);
-        }
-        Ok((partitions, foreign))
+        objects.extend(restatements.map(|(unit, listed)| (lake::restatement_key(&unit), listed)));
+        Ok(objects)
     }
 }
 
-/// What a file says of itself.
-fn found(key: &str, bytes: &Bytes) -> Result<Found, lake::Error> {
-    match table::read_footer(bytes) {
-        Ok(footer) => Ok(Found::Footer(Box::new(footer))),
-        Err(DamagedError::Newer(found)) => Err(newer(key, found)),
-        Err(_) => Ok(Found::Damaged),
+/// The layout of a lake whose note does not tell it: that of the objects there. Nothing where there are none.
+async fn guess(lake: &Lake) -> Result<Option<Layout>, lake::Error> {
+    for dataset in Dataset::ALL {
+        if let Some(pack) = lake.list_packs(dataset).await?.objects.keys().next() {
+            return Ok(Some(Layout::Packed(pack.group.groups())));
+        }
     }
+    for dataset in Dataset::ALL {
+        if !lake.list(dataset, None).await?.objects.is_empty() {
+            return Ok(Some(Layout::Stream));
+        }
+    }
+    Ok(None)
+}
+
+/// The layout that is configured. How many groups a packed lake has may be left to the lake itself, and to the number
+/// of streams where it is still to be made.
+fn configured(settings: &Settings, there: Option<Layout>) -> Layout {
+    match (settings.lake.layout, there) {
+        (LakeLayout::Stream, _) => Layout::Stream,
+        (LakeLayout::Packed { groups: Some(groups) }, _) => Layout::Packed(groups),
+        (LakeLayout::Packed { groups: None }, Some(there @ Layout::Packed(_))) => there,
+        (LakeLayout::Packed { groups: None }, _) => {
+            Layout::Packed(Groups::for_streams(settings.streams.len()))
+        }
+    }
+}
+
+fn disagreement(there: Layout, wanted: Layout) -> lake::Error {
+    let (text, hint) = match (there, wanted) {
+        (Layout::Packed(there), Layout::Packed(wanted)) => (
+            format!(
+                "the lake's streams are divided into groups, {} of them, and `lake.groups` asks for {}",
+                there.count(),
+                wanted.count()
+            ),
+            "leave `lake.groups` out; or move the lake to the layout `stream` and back: `trendlake migrate`",
+        ),
+        (there, wanted) => (
+            format!(
+                "the lake is kept in the layout `{}`, and `lake.layout` asks for `{}`",
+                there.as_str(),
+                wanted.as_str()
+            ),
+            "set `lake.layout` to the lake's own; or move the lake to the other one: `trendlake migrate`",
+        ),
+    };
+    lake::Error::new(Kind::Settings, text, Some(hint))
 }
 
 /// A later version of trendlake has written an object, in this format.
-pub(crate) fn newer(key: &str, found: u32) -> lake::Error {
+fn newer(key: &str, found: u32) -> lake::Error {
     lake::Error::new(
         Kind::Settings,
         format!(

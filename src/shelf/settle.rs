@@ -1,20 +1,25 @@
-//! One object: what is there now, and whether and how it is replaced.
+//! One partition: what is there now, and whether and how it is replaced.
+
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tracing::warn;
 
-use super::newer;
 use super::restated::{self, Ahead};
-use crate::lake::{self, Commit, Expect, Kind, Lake, Version};
+use super::{Shelf, newer};
+use crate::lake::{self, Commit, Kind, Lake, Version};
 use crate::model::{Dataset, Partition, Unit};
 use crate::table::{self, DamagedError, Footer};
 
-/// Where what a repair replaces is kept, under the keys of the partitions.
-const DAMAGED: &str = "damaged";
+/// Where what a repair replaces is kept, under the keys of the objects.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// How often a commit is tried again after someone else's.
-const CONFLICTS: u32 = 5;
+pub(super) const CONFLICTS: u32 = 5;
+
+/// The rows of an object that holds one partition.
+pub(super) const WHOLE: Range<usize> = 0..usize::MAX;
 
 /// What stands in a partition's place.
 #[derive(Clone, Debug)]
@@ -23,23 +28,25 @@ pub enum Prior {
     Absent,
     /// A sound partition.
     Sound {
-        /// The whole file.
+        /// The whole object.
         bytes: Bytes,
-        /// Its footer.
+        /// Which of its rows are the partition's.
+        rows: Range<usize>,
+        /// What the object says of the partition.
         footer: Box<Footer>,
         /// For a commit conditional on it.
         version: Version,
     },
     /// Something unsound that is to be replaced all the same.
     Damaged {
-        /// The whole file.
+        /// The whole object.
         bytes: Bytes,
         /// For a commit conditional on it.
         version: Version,
     },
 }
 
-/// What became of an object.
+/// What became of a partition.
 pub enum Settled {
     /// It already says the same.
     Unchanged,
@@ -49,15 +56,29 @@ pub enum Settled {
     Suspect,
     /// It was replaced.
     Written {
-        /// The length of its bytes.
+        /// The length of its object, or its share where others were replaced with it.
         bytes: u64,
         /// How many figures it has restated.
         restated: u64,
     },
 }
 
+/// A partition as it shall be.
+#[derive(Clone, Copy)]
+pub(super) struct Change<'a> {
+    pub partition: &'a Partition,
+    pub batch: &'a RecordBatch,
+    pub footer: &'a Footer,
+}
+
+/// What the store said of a put, and how many bytes of it were for the partition at hand.
+pub(super) struct Put {
+    pub outcome: Result<Commit, lake::Error>,
+    pub bytes: u64,
+}
+
 impl Prior {
-    /// What the file says of itself.
+    /// What the partition says of itself.
     #[must_use]
     pub fn footer(&self) -> Option<&Footer> {
         match self {
@@ -71,7 +92,7 @@ impl Prior {
     pub fn batch(&self, dataset: Dataset) -> Option<RecordBatch> {
         match self {
             Self::Absent | Self::Damaged { .. } => None,
-            Self::Sound { bytes, .. } => table::decode(dataset, bytes).ok(),
+            Self::Sound { bytes, rows, .. } => table::decode_rows(dataset, bytes, rows.clone()).ok(),
         }
     }
 
@@ -80,89 +101,69 @@ impl Prior {
     pub fn inspected(&self, partition: &Partition) -> Option<RecordBatch> {
         match self {
             Self::Absent | Self::Damaged { .. } => None,
-            Self::Sound { bytes, .. } => table::inspect(partition, bytes).ok().map(|sound| sound.batch),
+            Self::Sound { bytes, rows, .. } if *rows == WHOLE => {
+                table::inspect(partition, bytes).ok().map(|sound| sound.batch)
+            }
+            Self::Sound { footer, .. } => {
+                let batch = self.batch(partition.dataset)?;
+                table::flaw(partition, footer, &batch).is_none().then_some(batch)
+            }
         }
     }
 }
 
-/// Reads what is in a partition's place. What is unsound is an error, unless it is to be repaired.
-///
-/// # Errors
-/// When the lake fails, or what is there is not a partition that this version may replace.
-pub(super) async fn read(lake: &Lake, partition: &Partition, repair: bool) -> Result<Prior, lake::Error> {
-    let key = lake::key(partition);
-    let Some((bytes, version)) = lake.read(&key).await? else { return Ok(Prior::Absent) };
-    let footer = if repair {
-        table::inspect(partition, &bytes).map(|sound| sound.footer)
-    } else {
-        table::read_footer(&bytes)
+/// What is to be made of an object that is unsound: something to replace, or an error that says what to do.
+pub(super) fn unsound(
+    key: &str,
+    error: &DamagedError,
+    repair: bool,
+    (bytes, version): (Bytes, Version),
+) -> Result<Prior, lake::Error> {
+    let hint = match error {
+        DamagedError::Newer(found) => return Err(newer(key, *found)),
+        DamagedError::Damaged(_) if repair => return Ok(Prior::Damaged { bytes, version }),
+        DamagedError::Damaged(_) => "`trendlake repair` fetches it again, and keeps what is there",
+        DamagedError::Foreign => "move it out of the lake",
     };
-    let unsound = |error| format!("`{key}` is no sound partition and is left alone: {error}");
-    let (kind, text, hint) = match footer {
-        Ok(footer) => return Ok(Prior::Sound { bytes, footer: Box::new(footer), version }),
-        Err(DamagedError::Damaged(_)) if repair => return Ok(Prior::Damaged { bytes, version }),
-        Err(DamagedError::Newer(found)) => return Err(newer(&key, found)),
-        Err(error @ DamagedError::Damaged(_)) => {
-            let hint = "`trendlake repair` fetches it again, and keeps what is there";
-            (Kind::Foreign, unsound(error), hint)
-        }
-        Err(error @ DamagedError::Foreign) => (Kind::Foreign, unsound(error), "move it out of the lake"),
-    };
-    Err(lake::Error::new(kind, text, Some(hint)))
+    let text = format!("`{key}` is no sound partition and is left alone: {error}");
+    Err(lake::Error::new(Kind::Foreign, text, Some(hint)))
 }
 
-/// Brings an object to say what `batch` says, unless it does already or says something newer.
-///
-/// `judge` is asked about whatever else than `prior` turns out to be there, and may end it with that.
-///
-/// # Errors
-/// When the lake fails, so that neither can be said.
+/// Brings a partition to say what the change says, unless it does already or says something newer.
 pub(super) async fn settle(
-    lake: &Lake,
-    partition: &Partition,
-    batch: &RecordBatch,
-    footer: &Footer,
+    shelf: &Shelf,
+    change: Change<'_>,
     mut prior: Prior,
     judge: impl Fn(&Prior) -> Option<Settled>,
 ) -> Result<Settled, lake::Error> {
-    let key = lake::key(partition);
+    let Change { partition, batch, footer } = change;
     let repair = matches!(prior, Prior::Damaged { .. });
-    let unit = partition.unit();
+    let (lake, unit) = (shelf.lake(), partition.unit());
     for _ in 0..CONFLICTS {
-        let expect = match &prior {
-            Prior::Absent => Expect::Absent,
-            Prior::Sound { footer: there, .. } if there.same_content(footer) => {
+        if let Prior::Sound { footer: there, .. } = &prior {
+            if there.same_content(footer) {
                 return Ok(Settled::Unchanged);
             }
-            Prior::Sound { footer: there, version, .. } => {
-                restated::publish(lake, &unit, there, None).await?;
-                Expect::Unchanged(version.clone())
-            }
-            Prior::Damaged { bytes, version } => {
-                lake.put_internal(&format!("{DAMAGED}/{key}"), bytes.clone()).await?;
-                Expect::Unchanged(version.clone())
-            }
-        };
+            restated::publish(lake, &unit, there, None).await?;
+        }
         let ahead = restated::park(lake, partition, (&prior, batch, footer)).await?;
         let footer = &ahead.footer;
-        let bytes = table::encode(partition.dataset, batch, footer);
-        let size = bytes.len() as u64;
-        let outcome = lake.commit(&key, bytes, expect).await;
+        let Put { outcome, bytes } = shelf.put(Change { partition, batch, footer }, &prior).await;
         if let Ok(Commit::Done) = outcome {
-            return Ok(written(lake, &unit, size, &ahead).await);
+            return Ok(written(lake, &unit, bytes, &ahead).await);
         }
         if outcome.is_err() && !lake.loses_replies() {
             return outcome.map(|_| Settled::Unchanged);
         }
         // Whatever the store said, what is there now decides. A put whose reply was lost, or that
         // the store's client sent twice, has succeeded and looks like a conflict with ourselves.
-        let there = match (read(lake, partition, repair).await, &outcome) {
+        let there = match (shelf.read(partition, repair).await, &outcome) {
             (Ok(there), _) => there,
             (Err(_), Err(_)) => return outcome.map(|_| Settled::Unchanged),
             (Err(error), Ok(_)) => return Err(error),
         };
         match there.footer() {
-            Some(there) if there == footer => return Ok(written(lake, &unit, size, &ahead).await),
+            Some(there) if there == footer => return Ok(written(lake, &unit, bytes, &ahead).await),
             Some(there) if there.fetched_at > footer.fetched_at => {
                 restated::drop_parked(lake, &unit, footer).await;
                 return Ok(Settled::Superseded);
@@ -176,7 +177,8 @@ pub(super) async fn settle(
         }
         prior = there;
     }
-    Err(lake::Error::new(Kind::Storage, format!("`{key}` is replaced by others time and again"), None))
+    let text = format!("`{}` is replaced by others time and again", shelf.key(partition));
+    Err(lake::Error::new(Kind::Storage, text, None))
 }
 
 /// The content is in its place; what it restates follows. That can wait for the next run, the data is there.

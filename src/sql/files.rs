@@ -2,7 +2,7 @@
 //! `PostgreSQL`, for which `DuckDB` reads them.
 
 use super::script::{Script, Statements};
-use super::table::{Column, NOT_ADDITIVE, SCHEMA, Table, Types, escaped, folders, quoted};
+use super::table::{Column, NOT_ADDITIVE, SCHEMA, Table, Types, escaped, quoted};
 
 /// The notes that every script begins with.
 pub(super) fn notes(root: &str) -> Vec<String> {
@@ -16,7 +16,7 @@ pub(super) fn final_view(table: &Table) -> String {
 
 /// `read_parquet` of `DuckDB` over a dataset.
 fn read_parquet(root: &str, table: &Table) -> String {
-    let types: Vec<_> = folders().map(|column| format!("'{}': VARCHAR", column.name)).collect();
+    let types: Vec<_> = table.folders().map(|column| format!("'{}': VARCHAR", column.name)).collect();
     format!(
         "read_parquet(\n        {},\n        hive_partitioning = true, hive_types = {{{}}})",
         quoted(&format!("{root}/{}", table.glob)),

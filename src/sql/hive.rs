@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::files::{final_view, notes};
 use super::script::{Script, Statements};
-use super::table::{Column, SCHEMA, Table, Types, escaped, folders, quoted};
+use super::table::{Column, SCHEMA, Table, Types, escaped, quoted};
 use crate::model::{Month, StreamId};
 
 const SPARK: Types = Types {
@@ -77,7 +77,14 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
     };
     let mut script = Statements { notes: notes(root), ..Statements::default() };
     script.notes.push("Athena takes one statement at a time.".into());
+    // A folder whose names nobody knows without looking is no column: what is below the others is read whole.
+    let projected = |c: &Column| c.name != "pack";
+    let is_by_stream = tables.iter().any(|table| table.folders().any(|c| c.name == "stream"));
+    let first = streams.map_or_else(|| FIRST_MONTH.to_owned(), |(_, first)| Month::of(*first).to_string());
     script.notes.push(match streams {
+        _ if !is_by_stream => format!(
+            "Months before {first} are not looked for: for earlier ones, drop the tables and make them anew. That touches no data."
+        ),
         Some(_) => "The streams and the first month are those of the configuration: after a change of them, or a backfill of \
              earlier months, drop the tables and make them anew. That touches no data."
             .into(),
@@ -86,18 +93,21 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
         ),
     });
     let stream = match streams {
+        _ if !is_by_stream => Vec::new(),
         Some((ids, _)) => {
             let ids: Vec<_> = ids.iter().map(StreamId::as_str).collect();
             vec![("projection.stream.type", "enum".to_owned()), ("projection.stream.values", ids.join(","))]
         }
         None => vec![("projection.stream.type", "injected".to_owned())],
     };
-    let first = streams.map_or_else(|| FIRST_MONTH.to_owned(), |(_, first)| Month::of(*first).to_string());
     script.setup.push(format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"));
     for table in tables {
         let line =
             |c: &Column| format!("`{}` {} COMMENT {}", c.name, types.of(&c.data_type), escaped(&c.comment));
         let folder = format!("{root}/{}", table.name);
+        let folders: Vec<_> = table.folders().filter(projected).collect();
+        let names: Vec<_> = folders.iter().map(|c| format!("{0}=${{{0}}}/", c.name)).collect();
+        let template = format!("{folder}/{}", names.concat());
         let mut properties = vec![("projection.enabled", "true".to_owned())];
         properties.extend(stream.clone());
         properties.extend([
@@ -107,7 +117,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
             ("projection.month.range", format!("{first},NOW+1DAYS")),
             ("projection.month.interval", "1".to_owned()),
             ("projection.month.interval.unit", "MONTHS".to_owned()),
-            ("storage.location.template", format!("{folder}/stream=${{stream}}/month=${{month}}/")),
+            ("storage.location.template", template),
         ]);
         let properties: Vec<_> =
             properties.iter().map(|(name, value)| format!("    '{name}' = {}", escaped(value))).collect();
@@ -116,7 +126,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
             table.path(),
             Table::lines(&table.columns, line),
             escaped(&table.comment),
-            Table::lines(&folders().collect::<Vec<_>>(), line),
+            Table::lines(&folders, line),
             escaped(&format!("{folder}/")),
             properties.join(",\n")
         ));
@@ -143,8 +153,8 @@ pub(super) fn trino(root: &str, tables: &[Table]) -> Script {
         "Instants are UTC, without a zone and to the millisecond: the connector's own precision.".into(),
     );
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
-    let partitions: Vec<_> = folders().map(|c| quoted(&c.name)).collect();
     for table in tables {
+        let partitions: Vec<_> = table.folders().map(|c| quoted(&c.name)).collect();
         script.setup.push(format!(
             "CREATE TABLE IF NOT EXISTS {} (\n{}\n)\nCOMMENT {}\nWITH (\n    external_location = {},\n    format = 'PARQUET',\n    partitioned_by = ARRAY[{}]\n)",
             table.path(),

@@ -18,7 +18,8 @@ pub use script::Script;
 use chrono::NaiveDate;
 use clap::ValueEnum;
 
-use crate::config::{Settings, Stream};
+use crate::config::{LakeLayout, Settings, Stream};
+use crate::lake::{self, Tree};
 use crate::model::{Dataset, StreamId};
 use table::Table;
 
@@ -53,16 +54,19 @@ pub enum Engine {
 #[derive(Clone, Debug)]
 pub struct Source {
     place: Place,
+    tree: Tree,
     /// The streams and the first day of any of them; nothing is known of them without a configuration.
     streams: Option<(Vec<StreamId>, NaiveDate)>,
     datasets: Vec<Dataset>,
 }
 
 impl Source {
-    /// A lake of which only the place is known: the datasets that a stream fills unless told otherwise.
+    /// A lake of which only the place and the layout are known: the datasets that a stream fills unless told
+    /// otherwise.
     #[must_use]
-    pub fn at(place: Place) -> Self {
-        Self { place, streams: None, datasets: vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary] }
+    pub fn at(place: Place, layout: LakeLayout) -> Self {
+        let datasets = vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary];
+        Self { place, tree: lake::tree(layout), streams: None, datasets }
     }
 
     /// The lake of a configuration: only the datasets that some stream fills.
@@ -78,6 +82,7 @@ impl Source {
         let ids = streams.iter().map(|s| s.id.clone()).collect();
         Ok(Self {
             place: Place::of(&settings.lake)?,
+            tree: lake::tree(settings.lake.layout),
             streams: first.map(|first| (ids, first)),
             datasets: Dataset::ALL.into_iter().filter(is_filled).collect(),
         })
@@ -88,8 +93,12 @@ impl Source {
     /// # Errors
     /// When the engine cannot read from where the lake is.
     pub fn script(&self, engine: Engine) -> Result<Script, PlaceError> {
-        let tables: Vec<_> = self.datasets.iter().map(|&dataset| Table::of(dataset)).collect();
-        let root = || self.place.root(engine);
+        let tables: Vec<_> = self.datasets.iter().map(|&dataset| Table::of(dataset, self.tree)).collect();
+        // Each layout has its datasets below a root of its own.
+        let root = || {
+            let root = self.place.root(engine)?;
+            Ok(if self.tree.root.is_empty() { root } else { format!("{root}/{}", self.tree.root) })
+        };
         Ok(match engine {
             Engine::Duckdb => files::duckdb(&root()?, &tables),
             Engine::Clickhouse => files::clickhouse(&root()?, &tables),

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 
-use crate::lake::{FOLDERS, glob};
+use crate::lake::Tree;
 use crate::model::Dataset;
 use crate::table;
 
@@ -20,8 +20,10 @@ pub(super) struct Table {
     pub columns: Vec<Column>,
     /// The columns of which no two rows have the same.
     pub key: Vec<&'static str>,
-    /// What finds its files, relative to the lake's root.
+    /// What finds its files, relative to the root of the datasets' folders.
     pub glob: String,
+    /// How its layout names its folders.
+    tree: Tree,
 }
 
 /// A column of the files.
@@ -35,7 +37,7 @@ pub(super) struct Column {
 }
 
 impl Table {
-    pub(super) fn of(dataset: Dataset) -> Self {
+    pub(super) fn of(dataset: Dataset, tree: Tree) -> Self {
         let schema = table::schema(dataset);
         let columns = schema.fields().iter().map(|field| Column {
             name: field.name().clone(),
@@ -49,7 +51,8 @@ impl Table {
             comment: format!("{}. {NOT_ADDITIVE}", table::about(dataset)),
             columns: columns.collect(),
             key: [&["stream_id"], table::sort_columns(dataset)].concat(),
-            glob: glob(dataset),
+            glob: tree.glob(dataset),
+            tree,
         }
     }
 
@@ -58,27 +61,27 @@ impl Table {
         format!("{SCHEMA}.{}", self.name)
     }
 
+    /// The columns that the folders stand for: an engine that is asked for some of their values opens only the
+    /// files of these.
+    pub(super) fn folders(&self) -> impl Iterator<Item = Column> + use<> {
+        self.tree.folders.into_iter().map(|(name, comment)| Column {
+            name: name.into(),
+            data_type: DataType::Utf8,
+            is_nullable: false,
+            is_additive: true,
+            comment: comment.into(),
+        })
+    }
+
     /// The columns of the files, and those that the folders stand for.
     pub(super) fn with_folders(&self) -> Vec<Column> {
-        self.columns.iter().cloned().chain(folders()).collect()
+        self.columns.iter().cloned().chain(self.folders()).collect()
     }
 
     /// One line for each column, or for each of other columns.
     pub(super) fn lines(columns: &[Column], line: impl Fn(&Column) -> String) -> String {
         columns.iter().map(|column| format!("    {}", line(column))).collect::<Vec<_>>().join(",\n")
     }
-}
-
-/// The columns that the folders stand for: an engine that is asked for some of their values opens only the
-/// files of these.
-pub(super) fn folders() -> impl Iterator<Item = Column> {
-    FOLDERS.into_iter().map(|(name, comment)| Column {
-        name: name.into(),
-        data_type: DataType::Utf8,
-        is_nullable: false,
-        is_additive: true,
-        comment: comment.into(),
-    })
 }
 
 /// An engine's names of the types.

@@ -2,7 +2,7 @@
 
 use super::files::{final_view, notes};
 use super::script::{Script, Statements};
-use super::table::{Column, SCHEMA, Table, Types, escaped, folders, quoted};
+use super::table::{Column, SCHEMA, Table, Types, escaped, quoted};
 
 pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
     const FORMAT: &str = "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE)";
@@ -43,7 +43,7 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
                 c.name
             )
         };
-        let folders: Vec<_> = folders().collect();
+        let folders: Vec<_> = table.folders().collect();
         let names: Vec<_> = folders.iter().map(|c| c.name.as_str()).collect();
         script.setup.push(format!(
             "CREATE OR REPLACE EXTERNAL TABLE {path}_files (\n{},\n{}\n)\nPARTITION BY ({})\nLOCATION = @{SCHEMA}.lake/{}/\n{pattern}\nAUTO_REFRESH = FALSE\n{FORMAT}",
@@ -98,8 +98,8 @@ pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
         .notes
         .push("Make the dataset where the bucket is: CREATE SCHEMA takes OPTIONS (location = '...').".into());
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
-    let partitions: Vec<_> = folders().map(|c| format!("{} STRING", c.name)).collect();
     for table in tables {
+        let partitions: Vec<_> = table.folders().map(|c| format!("{} STRING", c.name)).collect();
         let folder = format!("{root}/{}", table.name);
         script.setup.push(format!(
             "CREATE OR REPLACE EXTERNAL TABLE {}_files\nWITH PARTITION COLUMNS ({})\nOPTIONS (\n    format = 'PARQUET',\n    uris = [{}],\n    hive_partition_uri_prefix = {}\n)",

@@ -25,7 +25,8 @@ pub struct Footer {
     pub restatement: Option<String>,
 }
 
-const PREFIX: &str = "trendlake.";
+/// What the keys of our entries begin with.
+pub(super) const PREFIX: &str = "trendlake.";
 
 impl Footer {
     /// Whether the partition would be the same if it were written anew with `other`'s footer: all
@@ -36,7 +37,8 @@ impl Footer {
         timeless(self) == timeless(other)
     }
 
-    pub(super) fn entries(&self) -> Vec<(String, String)> {
+    /// What it says, by name.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&'static str, String)> {
         [
             ("format_version", self.format_version.to_string()),
             ("fingerprint", self.fingerprint.clone()),
@@ -49,13 +51,10 @@ impl Footer {
         ]
         .into_iter()
         .chain(self.restatement.clone().map(|name| ("restatement", name)))
-        .map(|(key, value)| (format!("{PREFIX}{key}"), value))
-        .collect()
     }
 
-    /// Reads the entries. `None` where one is missing or unreadable: a foreign file.
-    pub(super) fn from_entries<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let entry = |key: &str| find(&format!("{PREFIX}{key}"));
+    /// Reads what was said, by name. `None` where something is missing or unreadable: a foreign file.
+    pub(super) fn from_said<'a>(entry: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         Some(Self {
             format_version: entry("format_version")?.parse().ok()?,
             fingerprint: entry("fingerprint")?.to_owned(),

@@ -17,8 +17,8 @@ use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
 
-/// A file that holds what it should.
-#[derive(Debug)]
+/// A partition that holds what it should.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sound {
     /// What it says of itself.
     pub footer: Footer,
@@ -47,7 +47,9 @@ pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedErr
     Ok(Sound { footer, batch })
 }
 
-fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<String> {
+/// What is wrong with a partition's rows first.
+#[must_use]
+pub fn flaw(partition: &Partition, footer: &Footer, batch: &RecordBatch) -> Option<String> {
     let window = Window { month: partition.month, start: footer.start, end: footer.end };
     let is_periods = partition.dataset == Dataset::Periods;
     // Periods reach back over the month's beginning, and may be asked for before it.

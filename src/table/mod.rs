@@ -8,6 +8,7 @@ mod column;
 mod footer;
 mod hash;
 mod inspect;
+mod pack;
 mod parquet;
 mod periods;
 mod restated;
@@ -16,8 +17,9 @@ mod schema;
 pub use batch::batch;
 pub use footer::Footer;
 pub use hash::content_hash;
-pub use inspect::{Sound, column, inspect};
-pub use parquet::{DamagedError, decode, encode, read_footer};
+pub use inspect::{Sound, column, flaw, inspect};
+pub use pack::{Flaws, Packed, Part, Parts, inspect_pack, pack, read_parts, unpack};
+pub use parquet::{DamagedError, decode, decode_rows, encode, read_footer};
 pub use periods::{period_batch, period_rows};
 pub use restated::{
     RESTATEMENT_SORT, Replaced, Restatements, change_id, decode_restatements, encode_restatements,

@@ -1,5 +1,6 @@
 //! Parquet bytes: written whole in memory, read back with suspicion.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +11,10 @@ use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaDataReader, SortingColumn};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, SortingColumn,
+};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::properties::{
     DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
@@ -20,7 +24,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::column;
-use super::footer::Footer;
+use super::footer::{Footer, PREFIX};
 use super::schema::{ADDITIVE, FORMAT_VERSION, schema, sort_columns};
 use crate::model::Dataset;
 
@@ -47,7 +51,7 @@ impl From<String> for DamagedError {
 /// The bytes of a partition's file.
 ///
 /// # Panics
-/// When `batch` has no rows, or other columns than the dataset's.
+/// When `batch` has other columns than the dataset's.
 #[must_use]
 pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
     // Of a column's only page, its own statistics say all that an index could.
@@ -56,17 +60,38 @@ pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
 
 /// As [`encode`], with the page index or without.
 pub(super) fn encode_as(dataset: Dataset, batch: &RecordBatch, footer: &Footer, indexed: bool) -> Bytes {
+    let said = footer.said().map(|(name, value)| (format!("{PREFIX}{name}"), value));
+    let properties =
+        &layout(dataset).properties[usize::from(batch.num_rows() >= MANY_ROWS)][usize::from(indexed)];
+    write(dataset, properties, said, std::slice::from_ref(batch))
+}
+
+/// The bytes of a file of several streams with these entries in its footer, whose rows are sorted by stream first: a
+/// row group per batch.
+pub(super) fn encode_packed(
+    dataset: Dataset,
+    entries: impl Iterator<Item = (String, String)>,
+    groups: &[RecordBatch],
+) -> Bytes {
+    write(dataset, &layout(dataset).packed, entries, groups)
+}
+
+fn write(
+    dataset: Dataset,
+    properties: &WriterPropertiesPtr,
+    entries: impl Iterator<Item = (String, String)>,
+    groups: &[RecordBatch],
+) -> Bytes {
     let layout = layout(dataset);
-    let properties = &layout.properties[usize::from(batch.num_rows() >= MANY_ROWS)][usize::from(indexed)];
     let mut bytes = Vec::with_capacity(16 * 1024);
     let mut file = SerializedFileWriter::new(&mut bytes, layout.schema.root_schema_ptr(), properties.clone())
         .expect("every dataset's schema can be written");
     let not_additive = (NOT_ADDITIVE.to_owned(), layout.not_additive.clone());
-    for (key, value) in footer.entries().into_iter().chain([not_additive]) {
+    for (key, value) in entries.chain([not_additive]) {
         file.append_key_value_metadata(KeyValue::new(key, value));
     }
     // No rows are no row group.
-    if batch.num_rows() > 0 {
+    for batch in groups.iter().filter(|batch| batch.num_rows() > 0) {
         let mut rows = file.next_row_group().expect("the file is open");
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             column::append(&mut rows, field, array, properties).expect("the column fits its schema");
@@ -85,6 +110,8 @@ const NOT_ADDITIVE: &str = "trendlake.not_additive";
 struct Layout {
     schema: SchemaDescriptor,
     not_additive: String,
+    /// Of packed files.
+    packed: WriterPropertiesPtr,
     /// For few rows and for many, each without the page index and with it.
     properties: [[WriterPropertiesPtr; 2]; 2],
 }
@@ -99,8 +126,17 @@ fn layout(dataset: Dataset) -> &'static Layout {
                     .convert(&schema)
                     .expect("every column has a Parquet type"),
                 not_additive: not_additive.map(|f| f.name().as_str()).collect::<Vec<_>>().join(","),
-                properties: [false, true]
-                    .map(|many| [false, true].map(|indexed| Arc::new(properties(dataset, many, indexed)))),
+                properties: [false, true].map(|many| {
+                    let sorted = sort_columns(dataset);
+                    [false, true].map(|indexed| Arc::new(properties(dataset, many, indexed, sorted)))
+                }),
+                // The row groups of a packed file are small enough to be one page of each column.
+                packed: Arc::new(properties(
+                    dataset,
+                    true,
+                    false,
+                    &[&["stream_id"], sort_columns(dataset)].concat(),
+                )),
             }
         })
     });
@@ -122,14 +158,14 @@ const NOT_SEARCHED: [&str; 2] = ["hour", "time_zone"];
 /// a frame for what is a few hundred bytes.
 const MANY_ROWS: usize = 256;
 
-fn properties(dataset: Dataset, many_rows: bool, indexed: bool) -> WriterProperties {
+fn properties(dataset: Dataset, many_rows: bool, indexed: bool, sorted: &[&str]) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
         // Statistics by page bring the page index, which lets engines skip pages by date.
         .set_statistics_enabled(if indexed { EnabledStatistics::Page } else { EnabledStatistics::Chunk })
         .set_offset_index_disabled(!indexed)
-        .set_sorting_columns(Some(sorting_of(&schema(dataset), sort_columns(dataset))));
+        .set_sorting_columns(Some(sorting_of(&schema(dataset), sorted)));
     for name in NOT_SEARCHED {
         builder = builder.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
     }
@@ -179,7 +215,7 @@ pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
             let entry = entries?.iter().find(|kv| kv.key == key)?;
             entry.value.as_deref()
         };
-        match Footer::from_entries(find) {
+        match Footer::from_said(|name| find(&format!("{PREFIX}{name}"))) {
             Some(footer) if footer.format_version > FORMAT_VERSION => {
                 Err(DamagedError::Newer(footer.format_version))
             }
@@ -200,6 +236,17 @@ pub(super) fn entry(bytes: &Bytes, key: &str) -> Result<Option<String>, DamagedE
     })
 }
 
+/// What a file says of itself and its row groups. `bytes` is the whole file of `length` bytes, or its end; nothing
+/// comes back where it would take more of it.
+pub(super) fn metadata(bytes: &Bytes, length: u64) -> Result<Option<ParquetMetaData>, DamagedError> {
+    let mut reader = ParquetMetaDataReader::new();
+    match reader.try_parse_sized(bytes, length).and_then(|()| reader.finish()) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(ParquetError::NeedMoreData(_)) => Ok(None),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
 /// Reads every row of a file. `bytes` is the whole file.
 ///
 /// # Errors
@@ -213,6 +260,23 @@ pub(super) fn decode_as(
     expected: &SchemaRef,
     name: &str,
     bytes: &Bytes,
+) -> Result<RecordBatch, DamagedError> {
+    decode_some(expected, name, bytes, 0..usize::MAX)
+}
+
+/// Reads some rows of a file, and of the others no more than their row groups make it. `bytes` is the whole file.
+///
+/// # Errors
+/// When the bytes are no sound Parquet, or their columns are not the dataset's.
+pub fn decode_rows(dataset: Dataset, bytes: &Bytes, rows: Range<usize>) -> Result<RecordBatch, DamagedError> {
+    decode_some(&schema(dataset), dataset.as_str(), bytes, rows)
+}
+
+fn decode_some(
+    expected: &SchemaRef,
+    name: &str,
+    bytes: &Bytes,
+    rows: Range<usize>,
 ) -> Result<RecordBatch, DamagedError> {
     guarded(|| {
         // With the page index, whose mistakes other readers would run into.
@@ -228,10 +292,22 @@ pub(super) fn decode_as(
         {
             return Err(format!("the columns are not those of `{name}`").into());
         }
+        let (mut start, mut first, mut groups) = (0, None, Vec::new());
+        for (index, group) in reader.metadata().row_groups().iter().enumerate() {
+            let end = start + usize::try_from(group.num_rows()).map_err(|e| e.to_string())?;
+            if start < rows.end && rows.start < end {
+                first.get_or_insert(start);
+                groups.push(index);
+            }
+            start = end;
+        }
+        let reader = reader.with_row_groups(groups);
         let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();
         let batches = batches.map_err(|e| e.to_string())?;
         let schema = batches.first().map_or_else(|| expected.clone(), RecordBatch::schema);
-        concat_batches(&schema, &batches).map_err(|e| e.to_string().into())
+        let batch = concat_batches(&schema, &batches).map_err(|e| e.to_string())?;
+        let start = rows.start.saturating_sub(first.unwrap_or(0)).min(batch.num_rows());
+        Ok(batch.slice(start, rows.len().min(batch.num_rows() - start)))
     })
 }
 
@@ -263,7 +339,7 @@ pub(super) fn statistics(bytes: &Bytes) -> Result<Vec<ColumnStatistics>, Damaged
 pub(super) type ColumnStatistics = (Option<Statistics>, Option<ColumnIndexMetaData>);
 
 /// A damaged file can make the Parquet library panic; that is one more way to say damaged.
-fn guarded<T>(read: impl FnOnce() -> Result<T, DamagedError>) -> Result<T, DamagedError> {
+pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, DamagedError>) -> Result<T, DamagedError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         Err("the file cannot be read: its metadata contradict one another".to_owned().into())
     })

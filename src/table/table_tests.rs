@@ -67,7 +67,7 @@ fn period_rows_of(zone: chrono_tz::Tz, fetched_at: &str) -> (Stream, Vec<PeriodR
     (stream, rows)
 }
 
-fn built(dataset: Dataset, zone: chrono_tz::Tz, fetched_at: &str) -> RecordBatch {
+pub(super) fn built(dataset: Dataset, zone: chrono_tz::Tz, fetched_at: &str) -> RecordBatch {
     if dataset == Dataset::Periods {
         let (stream, rows) = period_rows_of(zone, fetched_at);
         return period_batch(&stream, &rows);
@@ -77,7 +77,7 @@ fn built(dataset: Dataset, zone: chrono_tz::Tz, fetched_at: &str) -> RecordBatch
     batch(dataset, &stream(zone), march(), &answers, at(fetched_at))
 }
 
-fn footer(batch: &RecordBatch) -> Footer {
+pub(super) fn footer(batch: &RecordBatch) -> Footer {
     Footer {
         format_version: FORMAT_VERSION,
         fingerprint: "f".into(),

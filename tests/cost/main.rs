@@ -50,7 +50,7 @@ fn run(settings: &Settings, api: &Arc<Replayed>, store: &Arc<Counted>, scope: &S
     let info = measure(|| {
         runtime.block_on(async {
             let lake = Lake::on(store.clone(), "lake".into());
-            let context = common::context(settings, &common::clock(), api.clone(), lake);
+            let context = common::context(settings, &common::clock(), api.clone(), lake).await;
             let streams = &settings.streams;
             let report = export::run(&context, streams, scope, |_| {}, || None).await.unwrap();
             assert_eq!(report.exit_code, 0, "{:?}", report.open_units().next());

@@ -10,6 +10,9 @@
 mod canary;
 mod load;
 mod restated;
+#[expect(dead_code, reason = "shared with the integration tests, which use more of it")]
+#[path = "../it/shelves.rs"]
+mod shelves;
 mod strace;
 #[expect(dead_code, reason = "shared with the integration tests, which use more of it")]
 #[path = "../it/support.rs"]
@@ -22,7 +25,7 @@ use std::process::Command;
 use chrono::{Datelike, Months, Utc};
 
 use strace::{Blow, Call};
-use support::{Sandbox, contents, settled, walk};
+use support::{LAYOUTS, Sandbox, contents, settled, walk};
 
 /// The content hashes of partitions by key.
 type Contents = BTreeMap<String, String>;
@@ -51,8 +54,8 @@ struct Scene {
 
 impl Scene {
     /// A run into nothing, or over a lake with other answers.
-    fn new(replaces: bool) -> Self {
-        let sandbox = Sandbox::new(1, "2026-01-01", settled());
+    fn new(replaces: bool, layout: &'static str) -> Self {
+        let sandbox = Sandbox::new(1, "2026-01-01", settled()).in_layout(layout);
         let root = sandbox.dir.path().canonicalize().unwrap();
         let lake = root.join("lake");
         let (before, old, truth, restated, calls) = Default::default();
@@ -155,8 +158,8 @@ impl Call {
 /// Kills the run as it enters each call: so what came before it is done, and it is not. The last of them is
 /// the sync of the report's folder, after which the program only says what it did.
 #[track_caller]
-fn killed_at_every_call(replaces: bool) {
-    let scene = Scene::new(replaces);
+fn killed_at_every_call(replaces: bool, layout: &'static str) {
+    let scene = Scene::new(replaces, layout);
     let (mut killed, mut left_staged, mut by_new) = (0, 0, BTreeSet::new());
     for call in scene.points() {
         let case = format!("killed at {call:?}");
@@ -177,14 +180,18 @@ fn killed_at_every_call(replaces: bool) {
 #[test]
 fn fault_36_killed_at_every_call_that_makes_a_lake() {
     if strace::is_there() {
-        killed_at_every_call(false);
+        for layout in LAYOUTS {
+            killed_at_every_call(false, layout);
+        }
     }
 }
 
 #[test]
 fn fault_36_killed_at_every_call_that_replaces_a_partition() {
     if strace::is_there() {
-        killed_at_every_call(true);
+        for layout in LAYOUTS {
+            killed_at_every_call(true, layout);
+        }
     }
 }
 
@@ -202,7 +209,7 @@ fn fault_37_each_call_fails_once() {
     if !strace::is_there() {
         return;
     }
-    let scene = Scene::new(false);
+    let scene = Scene::new(false, "stream");
     for (index, call) in scene.points().into_iter().enumerate() {
         let (error, said) = ERRORS[index % ERRORS.len()];
         let case = format!("{error} at {call:?}");
@@ -224,7 +231,7 @@ fn fault_37_a_disk_that_takes_nothing_more() {
     if !strace::is_there() {
         return;
     }
-    let scene = Scene::new(true);
+    let scene = Scene::new(true, "stream");
     let stage: Vec<_> = (0..8).map(|n| format!("lake/_trendlake/stage/PID-{n}")).collect();
     let stage: Vec<_> = stage.iter().map(String::as_str).collect();
     for (error, said) in ERRORS {
@@ -251,21 +258,23 @@ fn fault_48_stopped_at_every_call() {
     if !strace::is_there() {
         return;
     }
-    let scene = Scene::new(true);
-    let mut by_new = BTreeSet::new();
-    for call in scene.points() {
-        let case = format!("stopped at {call:?}");
-        scene.reset();
-        let ended = strace::struck(&scene.program(), &scene.root, &call.name, &call.at(), "1", Blow::Stop);
-        let new = scene.nothing_torn(&case);
-        by_new.insert(new);
-        let told = ended.stderr.contains("open: s1: ") || ended.stderr.contains("nothing was fetched");
-        let code = if new == 3 { 0 } else { 143 };
-        assert_eq!((ended.code, told), (Some(code), new < 3), "{case}: {ended:?}");
-        assert_eq!(staged(&scene.lake), 0, "{case}");
-        scene.next_run_finishes(&case);
+    for scene in LAYOUTS.map(|layout| Scene::new(true, layout)) {
+        let mut by_new = BTreeSet::new();
+        for call in scene.points() {
+            let case = format!("stopped at {call:?}");
+            scene.reset();
+            let ended =
+                strace::struck(&scene.program(), &scene.root, &call.name, &call.at(), "1", Blow::Stop);
+            let new = scene.nothing_torn(&case);
+            by_new.insert(new);
+            let told = ended.stderr.contains("open: s1: ") || ended.stderr.contains("nothing was fetched");
+            let code = if new == 3 { 0 } else { 143 };
+            assert_eq!((ended.code, told), (Some(code), new < 3), "{case}: {ended:?}");
+            assert_eq!(staged(&scene.lake), 0, "{case}");
+            scene.next_run_finishes(&case);
+        }
+        assert_eq!(by_new, BTreeSet::from([0, 1, 2, 3]));
     }
-    assert_eq!(by_new, BTreeSet::from([0, 1, 2, 3]));
 }
 
 /// What was acknowledged survives a loss of power: each file is synced before it is renamed, its folder is
@@ -275,31 +284,33 @@ fn fault_38_the_order_of_syncs() {
     if !strace::is_there() {
         return;
     }
-    let (new, old) = (Scene::new(false), Scene::new(true));
-    let deep = strace::calls(&new.program_on(&new.root.join("several/folders/deep")), &new.root);
-    assert!(deep.iter().any(|call| call.name == "mkdir" && call.path == "several/folders"), "{deep:?}");
-    for calls in [&new.calls, &old.calls, &deep] {
-        let parent =
-            |path: &str| path.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
-        let is_sync = |call: &Call, path: &str| call.name.ends_with("sync") && call.path == path;
-        let renames: Vec<_> =
-            calls.iter().enumerate().filter(|(_, c)| c.name.starts_with("rename")).collect();
-        let data = renames.iter().filter(|(_, c)| c.target.ends_with("/data.parquet")).count();
-        assert_eq!((data, renames.len() > 3), (3, true), "{calls:?}");
-        for (at, rename) in &renames {
-            let written = calls[..*at].iter().rposition(|c| c.name == "write" && c.path == rename.path);
-            let synced = calls[..*at].iter().rposition(|c| is_sync(c, &rename.path));
-            assert!(synced > written && written.is_some(), "{rename:?} before it was synced");
-            let next = renames.iter().find(|(next, _)| next > at).map_or(calls.len(), |(next, _)| *next);
-            let folder = parent(&rename.target);
-            let acknowledged = calls[*at..next].iter().any(|c| is_sync(c, &folder));
-            assert!(acknowledged, "`{folder}` was not synced after {rename:?}");
-        }
-        for (at, made) in calls.iter().enumerate().filter(|(_, c)| c.name.starts_with("mkdir")) {
-            let used = renames.iter().find(|(_, c)| c.target.starts_with(&format!("{}/", made.path)));
-            let end = used.map_or(calls.len(), |(used, _)| *used);
-            let synced = calls[at..end].iter().any(|c| is_sync(c, &parent(&made.path)));
-            assert!(synced, "`{}` was not synced in its parent before it was used", made.path);
+    for layout in LAYOUTS {
+        let (new, old) = (Scene::new(false, layout), Scene::new(true, layout));
+        let deep = strace::calls(&new.program_on(&new.root.join("several/folders/deep")), &new.root);
+        assert!(deep.iter().any(|call| call.name == "mkdir" && call.path == "several/folders"), "{deep:?}");
+        for calls in [&new.calls, &old.calls, &deep] {
+            let parent =
+                |path: &str| path.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
+            let is_sync = |call: &Call, path: &str| call.name.ends_with("sync") && call.path == path;
+            let renames: Vec<_> =
+                calls.iter().enumerate().filter(|(_, c)| c.name.starts_with("rename")).collect();
+            let data = renames.iter().filter(|(_, c)| c.target.ends_with("/data.parquet")).count();
+            assert_eq!((data, renames.len() > 3), (3, true), "{calls:?}");
+            for (at, rename) in &renames {
+                let written = calls[..*at].iter().rposition(|c| c.name == "write" && c.path == rename.path);
+                let synced = calls[..*at].iter().rposition(|c| is_sync(c, &rename.path));
+                assert!(synced > written && written.is_some(), "{rename:?} before it was synced");
+                let next = renames.iter().find(|(next, _)| next > at).map_or(calls.len(), |(next, _)| *next);
+                let folder = parent(&rename.target);
+                let acknowledged = calls[*at..next].iter().any(|c| is_sync(c, &folder));
+                assert!(acknowledged, "`{folder}` was not synced after {rename:?}");
+            }
+            for (at, made) in calls.iter().enumerate().filter(|(_, c)| c.name.starts_with("mkdir")) {
+                let used = renames.iter().find(|(_, c)| c.target.starts_with(&format!("{}/", made.path)));
+                let end = used.map_or(calls.len(), |(used, _)| *used);
+                let synced = calls[at..end].iter().any(|c| is_sync(c, &parent(&made.path)));
+                assert!(synced, "`{}` was not synced in its parent before it was used", made.path);
+            }
         }
     }
 }

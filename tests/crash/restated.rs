@@ -1,16 +1,17 @@
 //! What a run that is struck restates: each figure once, if its data was replaced, and never otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Date32Type, Int8Type, Int64Type};
 use chrono::TimeDelta;
-use trendlake::lake::{parse_key, parse_restatement_key};
-use trendlake::model::{Dataset, RESTATEMENTS};
-use trendlake::table;
+use trendlake::lake::parse_restatement_key;
+use trendlake::model::{Partition, RESTATEMENTS};
+use trendlake::table::{self, Sound};
 
+use super::shelves;
 use super::support::walk;
 
 /// Restated figures, each as one line.
@@ -21,43 +22,53 @@ const ALTERED: usize = 5;
 
 /// Makes the lake hold other figures than the API gives, fetched a day ago.
 pub(super) fn alter(lake: &Path) {
-    for (path, dataset, batch) in partitions(lake) {
-        let mut footer = table::read_footer(&std::fs::read(&path).unwrap().into()).unwrap();
-        footer.fetched_at -= TimeDelta::days(1);
-        let mut columns = batch.columns().to_vec();
-        let schema = batch.schema();
-        let index = schema.index_of("unique_users").unwrap();
-        let users = columns[index].as_primitive::<Int64Type>().iter().enumerate();
-        let altered: Int64Array = users.map(|(row, n)| n.map(|n| n + i64::from(row < ALTERED))).collect();
-        columns[index] = Arc::new(altered);
-        let index = schema.index_of("fetched_at").unwrap();
-        let instant = arrow::array::TimestampMicrosecondArray::from_value(
-            footer.fetched_at.timestamp_micros(),
-            batch.num_rows(),
-        );
-        columns[index] = Arc::new(instant.with_timezone("UTC"));
-        let batch = RecordBatch::try_new(schema, columns).unwrap();
-        footer.content_hash = table::content_hash(&batch);
-        std::fs::write(path, table::encode(dataset, &batch, &footer)).unwrap();
+    for (key, mut partitions) in objects(lake) {
+        for sound in partitions.values_mut() {
+            alter_partition(sound);
+        }
+        std::fs::write(lake.join(&key), shelves::write(&key, partitions)).unwrap();
     }
 }
 
-fn partitions(lake: &Path) -> Vec<(PathBuf, Dataset, RecordBatch)> {
-    let partition = |path: PathBuf| {
-        let dataset = parse_key(path.strip_prefix(lake).unwrap().to_str().unwrap()).ok()?.dataset;
-        let batch = table::decode(dataset, &std::fs::read(&path).unwrap().into()).unwrap();
-        Some((path, dataset, batch))
+fn alter_partition(Sound { footer, batch }: &mut Sound) {
+    footer.fetched_at -= TimeDelta::days(1);
+    let mut columns = batch.columns().to_vec();
+    let schema = batch.schema();
+    let index = schema.index_of("unique_users").unwrap();
+    let users = columns[index].as_primitive::<Int64Type>().iter().enumerate();
+    let altered: Int64Array = users.map(|(row, n)| n.map(|n| n + i64::from(row < ALTERED))).collect();
+    columns[index] = Arc::new(altered);
+    let index = schema.index_of("fetched_at").unwrap();
+    let instant = arrow::array::TimestampMicrosecondArray::from_value(
+        footer.fetched_at.timestamp_micros(),
+        batch.num_rows(),
+    );
+    columns[index] = Arc::new(instant.with_timezone("UTC"));
+    *batch = RecordBatch::try_new(schema, columns).unwrap();
+    footer.content_hash = table::content_hash(batch);
+}
+
+/// The data objects by key, each with what is in it.
+fn objects(lake: &Path) -> Vec<(String, BTreeMap<Partition, Sound>)> {
+    let object = |path: PathBuf| {
+        let key = path.strip_prefix(lake).unwrap().to_str().unwrap().to_owned();
+        let partitions =
+            shelves::is_data(&key).then(|| shelves::read(&key, &std::fs::read(&path).unwrap().into()))?;
+        Some((key, partitions))
     };
-    walk(lake).into_iter().filter_map(partition).collect()
+    walk(lake).into_iter().filter_map(object).collect()
 }
 
 /// What is restated between these files and the lake as it is now.
 pub(super) fn expected(lake: &Path, before: &[(PathBuf, Vec<u8>)]) -> Lines {
     let mut all = Lines::new();
-    for (path, dataset, new) in partitions(lake) {
-        let Some((_, bytes)) = before.iter().find(|(old, _)| *old == path) else { continue };
-        let old = table::decode(dataset, &bytes.clone().into()).unwrap();
-        all.extend(table::restated(dataset, &old, &new).iter().flat_map(lines));
+    for (key, partitions) in objects(lake) {
+        let Some((_, bytes)) = before.iter().find(|(old, _)| *old == lake.join(&key)) else { continue };
+        let old = shelves::read(&key, &bytes.clone().into());
+        for (partition, new) in &partitions {
+            let restated = table::restated(partition.dataset, &old[partition].batch, &new.batch);
+            all.extend(restated.iter().flat_map(lines));
+        }
     }
     assert!(all.is_empty() || all.len() == 2 * ALTERED, "{all:?}");
     all
@@ -102,7 +113,8 @@ fn found(lake: &Path) -> Vec<String> {
 #[track_caller]
 pub(super) fn nothing_made_up(lake: &Path, expected: &Lines, case: &str) {
     // A figure is restated only once its data says something else.
-    let now: Lines = partitions(lake).iter().flat_map(|(_, _, batch)| figures(batch)).collect();
+    let now = objects(lake).into_iter().flat_map(|(_, partitions)| partitions.into_values());
+    let now: Lines = now.flat_map(|sound| figures(&sound.batch)).collect();
     for line in found(lake) {
         assert!(expected.contains(&line), "{case}: {line}");
         let (figure, _) = line.split_once(" to ").unwrap();

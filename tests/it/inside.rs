@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{Settings, Sources};
-use trendlake::export::{self, Context, Observer, Spent, Warnings};
+use trendlake::export::{self, Context, Observer, Spent, Turns, Warnings};
 use trendlake::kore::{Traffic, http_client};
 use trendlake::lake::Lake;
 use trendlake::model::Dataset;
@@ -57,8 +57,8 @@ pub(crate) fn run_within(
         let _lock = lake.lock().await.unwrap();
         let context = Context {
             http: http_client(&settings.http, true).unwrap(),
+            shelf: Shelf::open(lake, &settings, clock).await.unwrap(),
             settings: Arc::new(settings),
-            shelf: Shelf::new(lake),
             clock: clock.clone(),
             chance: Chance::from_os(),
             traffic: Arc::new(Traffic::default()),
@@ -66,6 +66,7 @@ pub(crate) fn run_within(
             stop: tokio_util::sync::CancellationToken::new(),
             warnings: Warnings::default(),
             spent: Spent::default(),
+            turns: Turns::default(),
         };
         export::run(&context, &streams, scope, |_| {}, || None).await.unwrap()
     };

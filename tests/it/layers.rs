@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("table", &["config", "model"]),
     ("lake", &["config", "model"]),
     ("sql", &["config", "lake", "model", "table"]),
-    ("notify", &["config", "export", "kore", "model", "plan", "report", "secret", "table"]),
+    ("notify", &["config", "export", "kore", "lake", "model", "plan", "report", "secret", "table"]),
     ("simulator", &["clock", "model", "secret"]),
     (
         "serve",
@@ -25,7 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "shelf", "table", "wording",
         ],
     ),
-    ("shelf", &["config", "lake", "model", "table"]),
+    ("shelf", &["clock", "config", "lake", "model", "table"]),
     ("export", &["chance", "clock", "config", "kore", "lake", "model", "plan", "report", "shelf", "table"]),
     (
         "cli",

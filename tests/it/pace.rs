@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{Settings, Sources};
-use trendlake::export::{self, Context, Spent, Warnings};
+use trendlake::export::{self, Context, Spent, Turns, Warnings};
 use trendlake::kore::{Traffic, Transport};
 use trendlake::lake::Lake;
 use trendlake::plan::{self, Scope};
@@ -97,8 +97,10 @@ impl Job {
             };
             let simulator = Simulator::new(simulated, clock.clone());
             let streams = settings.streams.clone();
+            let lake = Lake::on(Arc::new(InMemory::new()), "lake".into());
+            let shelf = Shelf::open(lake, &settings, &clock).await.unwrap();
             let context = Context {
-                shelf: Shelf::new(Lake::on(Arc::new(InMemory::new()), "lake".into())),
+                shelf,
                 http: Arc::new(Direct(simulator.router())),
                 settings: Arc::new(settings),
                 clock: clock.clone(),
@@ -108,6 +110,7 @@ impl Job {
                 stop: tokio_util::sync::CancellationToken::new(),
                 warnings: Warnings::default(),
                 spent: Spent::default(),
+                turns: Turns::default(),
             };
             let scope = Scope::default();
             let overview = export::overview(&context.shelf, &context.settings, &streams, &scope, clock.now())

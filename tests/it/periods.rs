@@ -75,7 +75,7 @@ fn expected(first: NaiveDate, today: NaiveDate) -> BTreeSet<(&'static str, Naive
 fn planned(clock: &Clock, sandbox: &Sandbox, scope: &Scope) -> u64 {
     within(async {
         let settings = inside::settings(sandbox);
-        let shelf = Shelf::new(Lake::open(&settings.lake).unwrap());
+        let shelf = Shelf::open(Lake::open(&settings.lake).unwrap(), &settings, clock).await.unwrap();
         let overview = export::overview(&shelf, &settings, &settings.streams, scope, clock.now()).await;
         overview.unwrap().streams.iter().map(|s| planned_requests(&s.units)).sum()
     })
@@ -84,7 +84,7 @@ fn planned(clock: &Clock, sandbox: &Sandbox, scope: &Scope) -> u64 {
 fn verified(clock: &Clock, sandbox: &Sandbox) -> Verdict {
     within(async {
         let settings = inside::settings(sandbox);
-        let shelf = Shelf::new(Lake::open(&settings.lake).unwrap());
+        let shelf = Shelf::open(Lake::open(&settings.lake).unwrap(), &settings, clock).await.unwrap();
         export::verify(&shelf, &settings.streams, true, clock.now()).await.unwrap()
     })
 }

@@ -18,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::Settings;
-use trendlake::export::{self, Context, Overview, Spent, Warnings};
+use trendlake::export::{self, Context, Overview, Spent, Turns, Warnings};
 use trendlake::kore::{Traffic, http_client};
-use trendlake::lake::{Kind, Lake, parse_key};
+use trendlake::lake::{Kind, Lake};
 use trendlake::plan::Scope;
 use trendlake::shelf::Shelf;
 use trendlake::simulator::FaultRule;
-use trendlake::table;
 
 use super::inside::{self, Nobody};
+use super::shelves;
 use super::spine::months_ago;
 use super::stores::{Fault, Faulty, Op, Rule};
-use super::support::{self, Sandbox, settled};
+use super::support::{self, LAYOUTS, Sandbox, settled};
 
 const ALWAYS: u32 = u32::MAX;
 /// Keys of data, of the probe of conditions, and of all else.
@@ -56,8 +56,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let sandbox = Sandbox::new(1, &months_ago(2), settled());
+    fn new(layout: &'static str) -> Self {
+        let sandbox = Sandbox::new(1, &months_ago(2), settled()).in_layout(layout);
         let month = months_ago(2)[..7].parse().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = Arc::new(inside::settings(&sandbox));
@@ -110,10 +110,14 @@ impl Bench {
             Ok(lock) => lock,
             Err(error) => return code_of(error.kind()),
         };
+        let shelf = match Shelf::open(lake, &self.settings, &Clock::system()).await {
+            Ok(shelf) => shelf,
+            Err(error) => return code_of(error.kind()),
+        };
         let context = Context {
             http: http_client(&self.settings.http, true).unwrap(),
             settings: self.settings.clone(),
-            shelf: Shelf::new(lake),
+            shelf,
             clock: Clock::system(),
             chance: Chance::from_os(),
             traffic: Arc::new(Traffic::default()),
@@ -121,6 +125,7 @@ impl Bench {
             stop: stop.clone(),
             warnings: Warnings::default(),
             spent: Spent::default(),
+            turns: Turns::default(),
         };
         let begin = |_: &Overview| {};
         match export::run(&context, &self.settings.streams, &self.scope, begin, || {
@@ -218,175 +223,189 @@ const BY_THE_WAY: [(Op, &str); 2] = [(Overwrite, INTERNAL), (Delete, "")];
 
 #[test]
 fn fault_41_a_store_that_is_busy_or_down() {
-    let bench = Bench::new();
-    for fault in [SlowDown, ServerError, TimeoutBefore] {
-        for (op, within) in [(Create, DATA), (Update, DATA)] {
-            bench.expect_each(op, within, fault, [74; 3]);
+    for bench in LAYOUTS.map(Bench::new) {
+        for fault in [SlowDown, ServerError, TimeoutBefore] {
+            for (op, within) in [(Create, DATA), (Update, DATA)] {
+                bench.expect_each(op, within, fault, [74; 3]);
+            }
+            for (op, within) in [(Create, PROBE), (Update, PROBE)] {
+                bench.expect_each(op, within, fault, [0, 0, 74]);
+            }
+            for (op, within) in [(Get, DATA), (List, DATA), (List, INTERNAL)] {
+                bench.expect_each(op, within, fault, [74; 3]);
+            }
+            for (op, within) in BY_THE_WAY {
+                bench.expect_each(op, within, fault, [0; 3]);
+            }
+            // The three footers are read by the survey; what comes after are the units' own reads.
+            bench.expect(74, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
         }
-        for (op, within) in [(Create, PROBE), (Update, PROBE)] {
-            bench.expect_each(op, within, fault, [0, 0, 74]);
-        }
-        for (op, within) in [(Get, DATA), (List, DATA), (List, INTERNAL)] {
-            bench.expect_each(op, within, fault, [74; 3]);
-        }
-        for (op, within) in BY_THE_WAY {
-            bench.expect_each(op, within, fault, [0; 3]);
-        }
-        // The three footers are read by the survey; what comes after are the units' own reads.
-        bench.expect(74, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
+        // After three units that could not be written, the others are left for the next run: two slices each.
+        let bench = Bench {
+            scope: Scope { from: Some(months_ago(7)[..7].parse().unwrap()), ..bench.scope },
+            ..bench
+        };
+        assert_eq!(bench.asked_under(SlowDown, 74), 3 * 2);
     }
-    // After three units that could not be written, the others are left for the next run: two slices each.
-    let bench =
-        Bench { scope: Scope { from: Some(months_ago(7)[..7].parse().unwrap()), ..bench.scope }, ..bench };
-    assert_eq!(bench.asked_under(SlowDown, 74), 3 * 2);
 }
 
 #[test]
 fn fault_42_a_put_that_landed_is_recognised() {
-    let bench = Bench::new();
-    for fault in [TimeoutAfter, LostReply, ExistsByUs, ChangedByUs] {
-        for (op, within) in [(Create, DATA), (Update, DATA), (Create, PROBE)].into_iter().chain(BY_THE_WAY) {
-            bench.expect_each(op, within, fault, [0; 3]);
+    for bench in LAYOUTS.map(Bench::new) {
+        for fault in [TimeoutAfter, LostReply, ExistsByUs, ChangedByUs] {
+            for (op, within) in
+                [(Create, DATA), (Update, DATA), (Create, PROBE)].into_iter().chain(BY_THE_WAY)
+            {
+                bench.expect_each(op, within, fault, [0; 3]);
+            }
         }
     }
 }
 
 #[test]
 fn fault_43_a_conflict_is_decided_by_reading() {
-    let bench = Bench::new();
-    for fault in [Conflict, Refused] {
-        for (op, within) in [(Create, DATA), (Update, DATA)] {
-            bench.expect_each(op, within, fault, [0, 0, 74]);
+    for bench in LAYOUTS.map(Bench::new) {
+        for fault in [Conflict, Refused] {
+            for (op, within) in [(Create, DATA), (Update, DATA)] {
+                bench.expect_each(op, within, fault, [0, 0, 74]);
+            }
+            for (op, within) in [(Create, PROBE), (Update, PROBE)].into_iter().chain(BY_THE_WAY) {
+                bench.expect_each(op, within, fault, [0; 3]);
+            }
         }
-        for (op, within) in [(Create, PROBE), (Update, PROBE)].into_iter().chain(BY_THE_WAY) {
-            bench.expect_each(op, within, fault, [0; 3]);
-        }
+        bench.expect_each(Update, DATA, NoSuchBucket, [0, 0, 74]);
     }
-    bench.expect_each(Update, DATA, NoSuchBucket, [0, 0, 74]);
 }
 
 /// The same objects with answers that are this much newer.
 fn fetched_later(objects: &Objects, by: TimeDelta) -> Objects {
     let later = |(path, bytes): &(Path, Bytes)| {
-        let dataset = parse_key(path.as_ref()).ok()?.dataset;
-        let mut footer = table::read_footer(bytes).unwrap();
-        footer.fetched_at += by;
-        let rows = table::decode(dataset, bytes).unwrap();
-        Some((path.clone(), table::encode(dataset, &rows, &footer)))
+        let mut partitions = shelves::is_data(path.as_ref()).then(|| shelves::read(path.as_ref(), bytes))?;
+        for sound in partitions.values_mut() {
+            sound.footer.fetched_at += by;
+        }
+        Some((path.clone(), shelves::write(path.as_ref(), partitions)))
     };
     objects.iter().filter_map(later).collect()
 }
 
 #[test]
 fn fault_44_another_run_writes_between_our_read_and_our_put() {
-    let bench = Bench::new();
-    for base in [Vec::new(), bench.older.clone()] {
-        for (by, theirs_stay) in [(TimeDelta::hours(1), true), (TimeDelta::zero(), false)] {
-            let store = bench.store(&base);
-            let theirs = fetched_later(&bench.older, by);
-            store.let_others_write(theirs.clone());
-            assert_eq!(bench.run(&store), 0);
-            assert!(store.others_have_written());
-            let expected = if theirs_stay { &bench.before } else { &bench.truth };
-            assert_eq!(&contents(&bench.objects(&store)), expected);
+    for bench in LAYOUTS.map(Bench::new) {
+        for base in [Vec::new(), bench.older.clone()] {
+            for (by, theirs_stay) in [(TimeDelta::hours(1), true), (TimeDelta::zero(), false)] {
+                let store = bench.store(&base);
+                let theirs = fetched_later(&bench.older, by);
+                store.let_others_write(theirs.clone());
+                assert_eq!(bench.run(&store), 0);
+                assert!(store.others_have_written());
+                let expected = if theirs_stay { &bench.before } else { &bench.truth };
+                assert_eq!(&contents(&bench.objects(&store)), expected);
+            }
         }
     }
 }
 
 #[test]
 fn fault_45_no_permission_no_bucket_no_session() {
-    let bench = Bench::new();
-    for fault in [Forbidden, Expired, NoSuchBucket] {
-        for (op, within) in [(Create, DATA), (Create, PROBE), (Update, PROBE), (List, DATA), (List, INTERNAL)]
-        {
-            bench.expect_each(op, within, fault, [77; 3]);
+    for bench in LAYOUTS.map(Bench::new) {
+        for fault in [Forbidden, Expired, NoSuchBucket] {
+            for (op, within) in
+                [(Create, DATA), (Create, PROBE), (Update, PROBE), (List, DATA), (List, INTERNAL)]
+            {
+                bench.expect_each(op, within, fault, [77; 3]);
+            }
+            for (op, within) in BY_THE_WAY {
+                bench.expect_each(op, within, fault, [0; 3]);
+            }
         }
-        for (op, within) in BY_THE_WAY {
-            bench.expect_each(op, within, fault, [0; 3]);
+        for fault in [Forbidden, Expired] {
+            for (op, within) in [(Get, DATA), (Update, DATA)] {
+                bench.expect_each(op, within, fault, [77; 3]);
+            }
+            bench.expect(77, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
         }
-    }
-    for fault in [Forbidden, Expired] {
-        for (op, within) in [(Get, DATA), (Update, DATA)] {
-            bench.expect_each(op, within, fault, [77; 3]);
+        // Once nothing can be written any more, nothing more is asked: two slices of the first unit.
+        for fault in [Forbidden, Expired, NoSuchBucket] {
+            assert_eq!(bench.asked_under(fault, 77), 2);
         }
-        bench.expect(77, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
-    }
-    // Once nothing can be written any more, nothing more is asked: two slices of the first unit.
-    for fault in [Forbidden, Expired, NoSuchBucket] {
-        assert_eq!(bench.asked_under(fault, 77), 2);
     }
 }
 
 #[test]
 fn fault_46_listings_and_files_that_come_in_part() {
-    let bench = Bench::new();
-    for (op, within) in [(List, DATA), (List, INTERNAL), (Get, DATA)] {
-        bench.expect_each(op, within, CutShort, [74; 3]);
+    for bench in LAYOUTS.map(Bench::new) {
+        for (op, within) in [(List, DATA), (List, INTERNAL), (Get, DATA)] {
+            bench.expect_each(op, within, CutShort, [74; 3]);
+        }
+        bench.expect_each(Get, DATA, Truncated, [74; 3]);
+        for fault in [CutShort, Truncated] {
+            bench.expect(74, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
+        }
+        // A listing without anything is not believed: what is there is found, and replaced as it is.
+        bench.expect_each(List, DATA, Empty, [0; 3]);
+        bench.expect_each(List, INTERNAL, Empty, [0; 3]);
     }
-    bench.expect_each(Get, DATA, Truncated, [74; 3]);
-    for fault in [CutShort, Truncated] {
-        bench.expect(74, Rule { op: Get, fault, within: DATA, skip: 3, times: 1 });
-    }
-    // A listing without anything is not believed: what is there is found, and replaced as it is.
-    bench.expect_each(List, DATA, Empty, [0; 3]);
-    bench.expect_each(List, INTERNAL, Empty, [0; 3]);
 }
 
 #[test]
 fn fault_46_an_empty_listing_is_no_reason_to_ask_again() {
-    let bench = Bench::new();
-    let store = bench.store(&[]);
-    assert_eq!(bench.run(&store), 0);
-    let (asked, before) = (bench.asked(), contents(&bench.objects(&store)));
-    for times in [1, 2, ALWAYS] {
-        store.obey(Some(Rule { op: List, fault: Empty, within: DATA, skip: 0, times }));
+    for bench in LAYOUTS.map(Bench::new) {
+        let store = bench.store(&[]);
         assert_eq!(bench.run(&store), 0);
-        assert!(store.obey(None) > 0);
+        let (asked, before) = (bench.asked(), contents(&bench.objects(&store)));
+        for times in [1, 2, ALWAYS] {
+            store.obey(Some(Rule { op: List, fault: Empty, within: DATA, skip: 0, times }));
+            assert_eq!(bench.run(&store), 0);
+            assert!(store.obey(None) > 0);
+        }
+        assert_eq!(bench.asked(), asked, "final partitions were fetched again");
+        assert_eq!(contents(&bench.objects(&store)), before);
     }
-    assert_eq!(bench.asked(), asked, "final partitions were fetched again");
-    assert_eq!(contents(&bench.objects(&store)), before);
 }
 
 /// A run that is stopped does not wait for a put without end. The rest of it takes no time: the clock jumps
 /// from the moment on at which nothing else is left to wait for.
 #[test]
 fn fault_48_a_put_that_never_ends_is_given_up() {
-    let bench = Bench::new();
-    let (store, stop) = (bench.store(&[]), CancellationToken::new());
-    store.obey(Some(Rule { op: Create, fault: Hangs, within: DATA, skip: 0, times: 1 }));
-    let stopped = async {
-        store.hung.notified().await;
-        tokio::time::pause();
-        stop.cancel();
-    };
-    let run = bench.stoppable(&store, stop.clone());
-    let both = async { tokio::join!(run, stopped).0 };
-    let half_a_minute = Duration::from_secs(30);
-    let ended = bench.runtime.block_on(async { tokio::time::timeout(half_a_minute, both).await });
-    assert_eq!(ended, Ok(143));
-    let objects = bench.objects(&store);
-    assert!(contents(&objects).is_empty());
-    assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/runs/")));
+    for bench in LAYOUTS.map(Bench::new) {
+        let (store, stop) = (bench.store(&[]), CancellationToken::new());
+        store.obey(Some(Rule { op: Create, fault: Hangs, within: DATA, skip: 0, times: 1 }));
+        let stopped = async {
+            store.hung.notified().await;
+            tokio::time::pause();
+            stop.cancel();
+        };
+        let run = bench.stoppable(&store, stop.clone());
+        let both = async { tokio::join!(run, stopped).0 };
+        let half_a_minute = Duration::from_secs(30);
+        let ended = bench.runtime.block_on(async { tokio::time::timeout(half_a_minute, both).await });
+        assert_eq!(ended, Ok(143));
+        let objects = bench.objects(&store);
+        assert!(contents(&objects).is_empty());
+        assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/runs/")));
+    }
 }
 
 /// Not even an answer that is doubtful gets past the listing: it would replace what the run never read.
 #[test]
 fn fault_46_zeros_replace_nothing_that_only_a_conflict_brings_to_light() {
-    let bench = Bench::new();
-    let store = bench.store(&[]);
-    assert_eq!(bench.run(&store), 0);
-    let theirs =
-        bench.objects(&store).into_iter().filter(|(p, _)| !p.as_ref().starts_with(INTERNAL)).collect();
-    let store = bench.store(&[]);
-    store.let_others_write(theirs);
-    bench.sandbox.simulator.set_faults(rules(&["all-zero"]));
-    let ended = bench.run(&store);
-    bench.sandbox.simulator.set_faults(Vec::new());
-    let objects = bench.objects(&store);
-    let after = contents(&objects);
-    assert_eq!(ended, 65);
-    // The unit ends with its first doubtful partition: nobody has written its summary.
-    assert_eq!(after.len(), 2);
-    assert!(after.iter().all(|(key, hash)| bench.truth[key] == *hash), "zeros have replaced figures");
-    assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/parked/suspect/")));
+    for bench in LAYOUTS.map(Bench::new) {
+        let store = bench.store(&[]);
+        assert_eq!(bench.run(&store), 0);
+        let theirs =
+            bench.objects(&store).into_iter().filter(|(p, _)| !p.as_ref().starts_with(INTERNAL)).collect();
+        let store = bench.store(&[]);
+        store.let_others_write(theirs);
+        bench.sandbox.simulator.set_faults(rules(&["all-zero"]));
+        let ended = bench.run(&store);
+        bench.sandbox.simulator.set_faults(Vec::new());
+        let objects = bench.objects(&store);
+        let after = contents(&objects);
+        assert_eq!(ended, 65);
+        // The unit ends with its first doubtful partition: nobody has written its summary.
+        assert_eq!(after.len(), 2);
+        assert!(after.iter().all(|(key, hash)| bench.truth[key] == *hash), "zeros have replaced figures");
+        assert!(objects.iter().any(|(path, _)| path.as_ref().starts_with("_trendlake/parked/suspect/")));
+    }
 }

@@ -1,6 +1,5 @@
 //! A sandbox for one test: a folder, a simulator of the API on a free port, and the program itself.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,14 +10,13 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trendlake::clock::Clock;
-use trendlake::lake::parse_key;
 use trendlake::model::{RESTATEMENTS, StreamId};
 use trendlake::secret::Secret;
 use trendlake::simulator::{Settings, SimulatedStream, Simulator, VerifyingKey};
-use trendlake::table;
+
+pub(crate) use super::shelves::{LAYOUTS, contents};
 
 /// The client secret of every stream of the sandbox: a canary that must turn up nowhere.
 pub(crate) const SECRET: &str = "c4n4ry-s3cr3t/+&\"\\=";
@@ -28,6 +26,7 @@ pub(crate) struct Sandbox {
     pub dir: tempfile::TempDir,
     pub simulator: Simulator,
     pub base_url: String,
+    layout: &'static str,
     stop: CancellationToken,
     server: Option<std::thread::JoinHandle<()>>,
 }
@@ -104,20 +103,36 @@ impl Sandbox {
                 served.serve(listener, stopped).await.unwrap();
             });
         });
-        let sandbox =
-            Self { dir: tempfile::tempdir().unwrap(), simulator, base_url, stop, server: Some(server) };
+        let sandbox = Self {
+            dir: tempfile::tempdir().unwrap(),
+            simulator,
+            base_url,
+            layout: "stream",
+            stop,
+            server: Some(server),
+        };
         std::fs::write(sandbox.path("secret"), SECRET).unwrap();
         sandbox.configure(streams, first_date, "");
         sandbox
     }
 
+    /// The same with a lake in this layout: before anything was run.
+    pub(crate) fn in_layout(mut self, layout: &'static str) -> Self {
+        let text = std::fs::read_to_string(self.path("trendlake.toml")).unwrap();
+        let asked = |layout| format!("layout = \"{layout}\"");
+        std::fs::write(self.path("trendlake.toml"), text.replace(&asked(self.layout), &asked(layout)))
+            .unwrap();
+        self.layout = layout;
+        self
+    }
+
     /// Writes the configuration anew, `more` at its end.
     pub(crate) fn configure(&self, streams: usize, first_date: &str, more: &str) {
         let mut text = format!(
-            "[lake]\nurl = \"lake\"\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
+            "[lake]\nurl = \"lake\"\nlayout = \"{}\"\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
              client_secret_file = \"secret\"\n\
              rate_limits = [{{ requests = 100000, per = \"1s\" }}]\n[retry]\nbase_delay = \"1ms\"\nmax_delay = \"5ms\"\nmax_rate_wait = \"1s\"\n",
-            self.base_url
+            self.layout, self.base_url
         );
         for n in 1..=streams {
             let _ = write!(text, "[streams.s{n}]\nid = \"st-{n}\"\nclient_id = \"cs-{n}\"\n");
@@ -226,27 +241,6 @@ pub(crate) fn walk(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-/// The content hash of every partition among these objects, by key. Each is read whole, and must say of
-/// itself what is in it.
-#[track_caller]
-pub(crate) fn contents<B: Into<Bytes>>(
-    objects: impl IntoIterator<Item = (String, B)>,
-) -> BTreeMap<String, String> {
-    let mut contents = BTreeMap::new();
-    for (key, bytes) in objects {
-        if key.starts_with("_trendlake/") || key.starts_with(RESTATEMENTS) {
-            continue;
-        }
-        let dataset = parse_key(&key).unwrap_or_else(|e| panic!("{key}: {e}")).dataset;
-        let bytes = bytes.into();
-        let rows = table::decode(dataset, &bytes).unwrap_or_else(|e| panic!("{key} is torn: {e}"));
-        let said = table::read_footer(&bytes).unwrap().content_hash;
-        assert_eq!(table::content_hash(&rows), said, "{key}");
-        contents.insert(key, said);
-    }
-    contents
 }
 
 /// Simulator settings that answer without limits, with figures that no longer change.

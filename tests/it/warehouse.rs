@@ -18,7 +18,7 @@ use trendlake::table;
 use super::cli::snapshot;
 use super::moto::python;
 use super::spine::months_ago;
-use super::support::{Sandbox, settled, simulated};
+use super::support::{LAYOUTS, Sandbox, settled, simulated};
 
 /// What prints SQL, with a lake of each kind that it reads.
 const ENGINES: [(&str, &[&str]); 10] = [
@@ -106,14 +106,14 @@ fn scripts(sandbox: &Sandbox, engines: &[&str]) -> PathBuf {
 
 /// Streams whose folders look like numbers, of two zones and two slices, and a simulator whose clock can be
 /// moved, in which figures grow for two months. One stream lacks figures, and has a name full of quotes.
-fn restating(first_date: &str) -> (Clock, Sandbox) {
+fn restating(layout: &'static str, first_date: &str) -> (Clock, Sandbox) {
     const STREAMS: [(&str, &str, &str); 3] =
         [("\"it's, \\\"so\\\" \\\\ $1\"", "7", "UTC"), ("b", "8", "America/New_York"), ("c", "42", "UTC")];
     #[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
     let clock = Clock::starting_at(Utc::now());
     let stream = |(_, id, _): (&str, &str, &str)| simulated(id.parse().unwrap(), id);
     let settings = Settings { restate_days: 60, streams: STREAMS.map(stream).into(), ..settled() };
-    let sandbox = Sandbox::at(&clock, 0, first_date, settings);
+    let sandbox = Sandbox::at(&clock, 0, first_date, settings).in_layout(layout);
     sandbox.simulator.set_faults(vec!["missing-day@7".parse().unwrap()]);
     let table = |(name, id, zone)| {
         format!(
@@ -125,10 +125,15 @@ fn restating(first_date: &str) -> (Clock, Sandbox) {
     (clock, sandbox)
 }
 
+/// Where the folders of the datasets are.
+fn root(sandbox: &Sandbox, layout: &str) -> PathBuf {
+    sandbox.path(if layout == "packed" { "lake/packed" } else { "lake" })
+}
+
 /// Fills a lake with all that is peculiar, reads it, has figures restated, and reads it again.
-fn every_engine_finds_every_row(engines: &[&str]) {
+fn every_engine_finds_every_row(layout: &'static str, engines: &[&str]) {
     // A year has both changes of the clocks.
-    let (clock, sandbox) = restating(&months_ago(12));
+    let (clock, sandbox) = restating(layout, &months_ago(12));
     sandbox.run(&["run"]).expect(0);
     // What is no data must not be read as such.
     for (name, bytes) in sandbox.data_files().into_iter().step_by(10) {
@@ -140,7 +145,7 @@ fn every_engine_finds_every_row(engines: &[&str]) {
     let printed: Vec<_> =
         engines.iter().copied().filter(|engine| ENGINES.iter().any(|(name, _)| name == engine)).collect();
     let scripts = scripts(&sandbox, &printed);
-    let mut readers = Talk::start("compare.py", &[&sandbox.path("lake"), &scripts], engines);
+    let mut readers = Talk::start("compare.py", &[&root(&sandbox, layout), &scripts], engines);
     let before = readers.ask();
     for dataset in Dataset::ALL {
         let found = &before["datasets"][dataset.as_str()];
@@ -168,39 +173,51 @@ fn every_engine_finds_every_row(engines: &[&str]) {
 
 #[test]
 fn engines_read_the_same_rows_before_and_after_a_restatement() {
-    every_engine_finds_every_row(&["duckdb", "clickhouse", "postgres", "polars", "datafusion", "pyarrow"]);
+    for layout in LAYOUTS {
+        every_engine_finds_every_row(
+            layout,
+            &["duckdb", "clickhouse", "postgres", "polars", "datafusion", "pyarrow"],
+        );
+    }
 }
 
 #[test]
 #[ignore = "Spark is large: `make warehouse` installs it"]
 fn spark_reads_them_too() {
-    every_engine_finds_every_row(&["spark", "duckdb"]);
+    for layout in LAYOUTS {
+        every_engine_finds_every_row(layout, &["spark", "duckdb"]);
+    }
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
 fn a_reader_never_finds_a_row_twice() {
-    let (clock, sandbox) = restating(&months_ago(3));
-    sandbox.run(&["run"]).expect(0);
-    let scripts = scripts(&sandbox, &["duckdb", "dbt"]);
-    let mut reader = Talk::start("follow.py", &[&sandbox.path("lake"), &scripts], &[]);
-    assert_eq!(reader.line(), "reading\n");
-    let month = &months_ago(3)[..7];
-    let mut killed = 0;
-    for patience in [40, 80, 120, 160, 240] {
-        clock.step(TimeDelta::days(2));
-        let mut run = sandbox.command(&["backfill", "--from", month, "--force"]);
-        let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(patience));
-        run.kill().unwrap();
-        killed += usize::from(!run.wait().unwrap().success());
-        sandbox.run(&["backfill", "--from", month, "--force"]).expect(0);
-    }
-    assert!(killed > 0, "every run had ended before it was killed");
-    let found = reader.end();
-    assert!(found["rounds"].as_u64().unwrap() > 10, "{found}");
-    for dataset in Dataset::ALL {
-        assert!(found["states"][dataset.as_str()].as_u64().unwrap() > 3, "the reader saw little: {found}");
+    for layout in LAYOUTS {
+        let (clock, sandbox) = restating(layout, &months_ago(3));
+        sandbox.run(&["run"]).expect(0);
+        let scripts = scripts(&sandbox, &["duckdb", "dbt"]);
+        let mut reader = Talk::start("follow.py", &[&root(&sandbox, layout), &scripts], &[]);
+        assert_eq!(reader.line(), "reading\n");
+        let month = &months_ago(3)[..7];
+        let mut killed = 0;
+        for patience in [40, 80, 120, 160, 240] {
+            clock.step(TimeDelta::days(2));
+            let mut run = sandbox.command(&["backfill", "--from", month, "--force"]);
+            let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(patience));
+            run.kill().unwrap();
+            killed += usize::from(!run.wait().unwrap().success());
+            sandbox.run(&["backfill", "--from", month, "--force"]).expect(0);
+        }
+        assert!(killed > 0, "every run had ended before it was killed");
+        let found = reader.end();
+        assert!(found["rounds"].as_u64().unwrap() > 10, "{found}");
+        for dataset in Dataset::ALL {
+            assert!(
+                found["states"][dataset.as_str()].as_u64().unwrap() > 3,
+                "the reader saw little: {found}"
+            );
+        }
     }
 }
 
@@ -209,9 +226,11 @@ fn every_statement_is_read_by_a_parser_of_its_dialect() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for (engine, places) in ENGINES {
-        for (number, place) in places.iter().enumerate() {
+        let layouts = [&[][..], &["--packed"]];
+        let cases = places.iter().flat_map(|place| layouts.map(|layout| (place, layout)));
+        for (number, (place, layout)) in cases.enumerate() {
             let mut program = super::support::program();
-            program.args(["sql", engine, "--location", place, "--output", "json"]);
+            program.args(["sql", engine, "--location", place, "--output", "json"]).args(layout);
             let output = program.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let file = folder.path().join(format!("{engine}-{number}.json"));
@@ -258,6 +277,8 @@ fn what_is_printed() {
     snapshot("sql_postgres", &sandbox.run(&["sql", "postgres", "--location", "/srv/lake"]));
     snapshot("sql_without_configuration", &sandbox.run(&["sql", "athena", "--location", "s3://bucket/lake"]));
     snapshot("sql_json", &sandbox.run(&["sql", "spark", "--location", "/srv/lake", "--output", "json"]));
+    let packed = ["sql", "athena", "--location", "s3://bucket/lake", "--packed"];
+    snapshot("sql_packed", &sandbox.run(&packed));
     snapshot("sql_out_of_reach", &sandbox.run(&["sql", "snowflake"]));
     snapshot("sql_bad_location", &sandbox.run(&["sql", "duckdb", "--location", "ftp://user:pass@host/lake"]));
     snapshot("sql_unknown_engine", &sandbox.run(&["sql", "oracle"]));

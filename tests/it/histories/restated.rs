@@ -62,7 +62,7 @@ pub(super) fn is_halfway(sea: &Sea) -> bool {
     sea.under(PARKED).keys().any(|key| {
         let (unit, change) = parked(key).unwrap();
         let data = format!("lake/{}", trendlake::lake::key(&unit.partitions().next().unwrap()));
-        let there = sea.under(&data).remove(&data);
+        let there = sea.data().remove(&data);
         there.is_some_and(|b| table::read_footer(&b).unwrap().restatement.as_deref() == Some(change))
     })
 }

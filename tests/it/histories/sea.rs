@@ -21,6 +21,8 @@ use object_store::{
 use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 
+use crate::shelves::unpacked;
+
 /// What happened, in the order in which it did, and how often each fault did.
 #[derive(Default)]
 pub(crate) struct Log {
@@ -89,6 +91,13 @@ impl Sea {
         let objects = self.objects.lock().unwrap();
         let under = objects.iter().filter(|(key, _)| key.starts_with(prefix));
         under.map(|(key, object)| (key.clone(), object.bytes.clone())).collect()
+    }
+
+    /// What readers find, as in a lake with an object per partition.
+    pub(crate) fn data(&self) -> BTreeMap<String, Bytes> {
+        let mut data = unpacked("lake/", self.under("lake/"));
+        data.retain(|key, _| key.starts_with("lake/user_engagement"));
+        data
     }
 
     fn put(&self, key: &str, bytes: &Bytes, mode: &PutMode) -> Result<PutResult> {

@@ -24,7 +24,7 @@ pub(super) async fn compare(
     transport: Arc<dyn Transport>,
     (clock, chance): (Clock, Chance),
 ) {
-    let mut left = sea.under("lake/user_engagement");
+    let mut left = sea.data();
     left.retain(|key, _| !key.starts_with(super::restated::PUBLISHED));
     let now = clock.now();
     for stream in &settings.streams {
