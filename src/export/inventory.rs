@@ -75,7 +75,7 @@ pub async fn overview(
     let are_asked = |kind| kind != UnitKind::Periods || streams.iter().any(|s| !s.periods.is_empty());
     let datasets: Vec<_> = Dataset::ALL.into_iter().filter(|d| are_asked(d.unit_kind())).collect();
     let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id.clone()).collect();
-    let Survey { found, foreign, objects } = shelf.survey(&datasets, &ids, &needs_footer).await?;
+    let Survey { found, foreign, shared } = shelf.survey(&datasets, &ids, &needs_footer).await?;
     let mut by_stream: BTreeMap<StreamId, Inventory> = BTreeMap::new();
     for (partition, found) in found {
         by_stream.entry(partition.stream.clone()).or_default().insert(partition, presence(found));
@@ -85,7 +85,7 @@ pub async fn overview(
         let mut inventory = by_stream.remove(&stream.id).unwrap_or_default();
         let mut units = plan::survey(stream, &inventory, scope, now);
         let was_complete = note.verified.contains_key(stream.id.as_str());
-        let found = look_for_missing(shelf, &units, &objects, was_complete, now).await?;
+        let found = look_for_missing(shelf, &units, (&inventory, &shared), was_complete, now).await?;
         if !found.is_empty() {
             inventory.extend(found);
             units = plan::survey(stream, &inventory, scope, now);
@@ -188,12 +188,14 @@ fn presence(found: Found) -> Presence {
 async fn look_for_missing(
     shelf: &Shelf,
     units: &[Planned],
-    listed: &BTreeSet<String>,
+    (listed, shared): (&Inventory, &BTreeSet<String>),
     was_complete: bool,
     now: DateTime<Utc>,
 ) -> Result<Inventory, Error> {
-    let missing: Vec<_> =
-        units.iter().flat_map(|u| u.unit.partitions()).filter(|p| !listed.contains(&shelf.key(p))).collect();
+    // An object that holds others of them was looked at: what is not in it is missing.
+    let is_left_out =
+        |p: &Partition| !listed.contains_key(p) && (shared.is_empty() || !shared.contains(&shelf.key(p)));
+    let missing: Vec<_> = units.iter().flat_map(|u| u.unit.partitions()).filter(is_left_out).collect();
     let (first, rest) =
         missing.split_at(if was_complete { missing.len() } else { LOOKED_AT.min(missing.len()) });
     let mut found = Inventory::new();

@@ -42,7 +42,7 @@ const SMALLEST_FILE: u64 = 12;
 #[derive(Clone)]
 pub struct Shelf {
     lake: Lake,
-    note: Note,
+    note: Arc<Note>,
     kept: Kept,
 }
 
@@ -74,8 +74,8 @@ pub struct Survey {
     pub found: BTreeMap<Partition, Found>,
     /// Keys in our folders that are none of ours.
     pub foreign: Vec<String>,
-    /// The keys of all objects that were looked for partitions.
-    pub objects: BTreeSet<String>,
+    /// The keys of objects that hold several partitions: what is in them has been found.
+    pub shared: BTreeSet<String>,
 }
 
 /// Whether the time at which a partition was written does not do, and it has to say itself what it is.
@@ -120,7 +120,7 @@ impl Shelf {
             Layout::Stream => Kept::Single,
             Layout::Packed(groups) => Kept::Packed(Arc::new(Desk::new(lake.clone(), groups, clock.clone()))),
         };
-        Self { lake, note, kept }
+        Self { lake, note: Arc::new(note), kept }
     }
 
     /// Writes down in which layout the lake is kept, before anything is put there that only this layout tells.
@@ -132,7 +132,7 @@ impl Shelf {
         if ours == Layout::Stream || self.note.layout().is_some() {
             return Ok(());
         }
-        let there = self.note.clone().settle(&self.lake, ours).await?;
+        let there = Note::clone(&self.note).settle(&self.lake, ours).await?;
         if there == ours { Ok(()) } else { Err(disagreement(there, ours)) }
     }
 
@@ -163,7 +163,7 @@ impl Shelf {
 
     /// What the lake said of itself when it was opened.
     #[must_use]
-    pub const fn note(&self) -> &Note {
+    pub fn note(&self) -> &Note {
         &self.note
     }
 

@@ -54,7 +54,7 @@ pub(super) async fn survey(
         let wanted = groups_of(streams, groups);
         listed.retain(|pack, _| wanted.contains(&pack.group));
     }
-    let objects = listed.keys().map(lake::pack_key).collect();
+    let shared = listed.keys().map(lake::pack_key).collect();
     let looks = listed.into_iter().map(|(pack, listed)| async move {
         let damaged =
             || all(pack, streams.unwrap_or_default()).map(|partition| (partition, Found::Damaged)).collect();
@@ -71,7 +71,7 @@ pub(super) async fn survey(
         }
     });
     let found: Vec<Vec<_>> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
-    Ok(Survey { found: found.into_iter().flatten().collect(), foreign, objects })
+    Ok(Survey { found: found.into_iter().flatten().collect(), foreign, shared })
 }
 
 /// Every object, by key.

@@ -36,7 +36,6 @@ pub(super) async fn survey(
     needs_footer: &NeedsFooter<'_>,
 ) -> Result<Survey, lake::Error> {
     let (listed, foreign) = list(lake, datasets, streams).await?;
-    let objects = listed.keys().map(lake::key).collect();
     let looks = listed.into_iter().map(|(partition, listed)| async move {
         let written_at = listed.written_at;
         let found = if listed.size < SMALLEST_FILE {
@@ -52,7 +51,7 @@ pub(super) async fn survey(
         Ok::<_, lake::Error>(Some((partition, found)))
     });
     let found: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
-    Ok(Survey { found: found.into_iter().flatten().collect(), foreign, objects })
+    Ok(Survey { found: found.into_iter().flatten().collect(), foreign, ..Survey::default() })
 }
 
 /// Every object, by key.

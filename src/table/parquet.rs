@@ -301,13 +301,18 @@ fn decode_some(
             }
             start = end;
         }
-        let reader = reader.with_row_groups(groups);
+        let reader = if groups.len() < reader.metadata().num_row_groups() {
+            reader.with_row_groups(groups)
+        } else {
+            reader
+        };
         let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();
         let batches = batches.map_err(|e| e.to_string())?;
         let schema = batches.first().map_or_else(|| expected.clone(), RecordBatch::schema);
         let batch = concat_batches(&schema, &batches).map_err(|e| e.to_string())?;
         let start = rows.start.saturating_sub(first.unwrap_or(0)).min(batch.num_rows());
-        Ok(batch.slice(start, rows.len().min(batch.num_rows() - start)))
+        let length = rows.len().min(batch.num_rows() - start);
+        Ok(if length == batch.num_rows() { batch } else { batch.slice(start, length) })
     })
 }
 
