@@ -22,8 +22,8 @@ async fn list(
     let only = if let [stream] = streams { Some(stream) } else { None };
     let (mut objects, mut foreign) = (BTreeMap::new(), Vec::new());
     for &dataset in datasets {
-        let listing = lake.list(dataset, only).await?;
-        objects.extend(listing.objects);
+        let mut listing = lake.list(dataset, only).await?;
+        objects.append(&mut listing.objects);
         foreign.extend(listing.foreign);
     }
     Ok((objects, foreign))
@@ -36,22 +36,25 @@ pub(super) async fn survey(
     needs_footer: &NeedsFooter<'_>,
 ) -> Result<Survey, lake::Error> {
     let (listed, foreign) = list(lake, datasets, streams).await?;
-    let looks = listed.into_iter().map(|(partition, listed)| async move {
-        let written_at = listed.written_at;
-        let found = if listed.size < SMALLEST_FILE {
-            Found::Damaged
+    let (mut found, mut unknown) = (Vec::with_capacity(listed.len()), Vec::new());
+    for (partition, Listed { written_at, size }) in listed {
+        if size < SMALLEST_FILE {
+            found.push((partition, Found::Damaged));
         } else if needs_footer(&partition, written_at) {
-            // Deleted since it was listed: missing.
-            let key = lake::key(&partition);
-            let Some((bytes, _)) = lake.read(&key).await? else { return Ok(None) };
-            found(&key, &bytes)?
+            unknown.push(partition);
         } else {
-            Found::Listed { written_at }
-        };
-        Ok::<_, lake::Error>(Some((partition, found)))
+            found.push((partition, Found::Listed { written_at }));
+        }
+    }
+    let looks = unknown.into_iter().map(|partition| async move {
+        // Deleted since it was listed: missing.
+        let key = lake::key(&partition);
+        let Some((bytes, _)) = lake.read(&key).await? else { return Ok(None) };
+        Ok::<_, lake::Error>(Some((partition, self::found(&key, &bytes)?)))
     });
-    let found: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
-    Ok(Survey { found: found.into_iter().flatten().collect(), foreign, ..Survey::default() })
+    let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
+    found.extend(looked.into_iter().flatten());
+    Ok(Survey { found: found.into_iter().collect(), foreign, ..Survey::default() })
 }
 
 /// Every object, by key.
