@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::settle::Change;
@@ -113,11 +113,15 @@ async fn copy(old: &Shelf, new: &Shelf) -> Result<Copied, lake::Error> {
     let mut copied = Copied { objects, ..Copied::default() };
     for partitions in groups.into_values() {
         packed.expect(partitions.iter().cloned());
-        let copies = try_join_all(partitions.iter().map(|partition| copy_one(old, new, partition))).await;
-        for partition in &partitions {
+        // All to their ends, even where one fails: a put that nobody waits for would be in the way of the next try.
+        let copies = join_all(partitions.iter().map(async |partition| {
+            let copy = copy_one(old, new, partition).await;
             packed.no_more(partition);
+            copy
+        }));
+        for copy in copies.await {
+            copied.copied += u64::from(copy?);
         }
-        copied.copied += copies?.into_iter().map(u64::from).sum::<u64>();
     }
     Ok(copied)
 }
@@ -128,7 +132,6 @@ async fn copy_one(old: &Shelf, new: &Shelf, partition: &Partition) -> Result<boo
     let there = new.read(partition, false).await?;
     let Some(footer) = source.footer() else { return Ok(false) };
     if there.footer().is_some_and(|there| there.fetched_at >= footer.fetched_at) {
-        new.no_more(partition);
         return Ok(false);
     }
     let Some(batch) = source.batch(partition.dataset) else {
