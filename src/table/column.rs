@@ -10,16 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Field, Float64Type, Int8Type, Int64Type, Schema, TimestampMicrosecondType,
+    ArrowNativeType, DataType, Date32Type, Field, Float64Type, Int8Type, Int64Type, Schema,
+    TimestampMicrosecondType,
 };
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::Compression;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::{DoubleType as ParquetDouble, Int64Type as ParquetInt64};
 use parquet::errors::Result;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedRowGroupWriter;
+use parquet::schema::types::ColumnPath;
 use twox_hash::XxHash3_128;
 
 /// Columns that another file hardly ever has.
@@ -119,7 +122,10 @@ fn encode(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr
 fn digest(field: &Field, array: &ArrayRef, properties: &WriterPropertiesPtr) -> u128 {
     let mut hash = XxHash3_128::new();
     hash.write(field.name().as_bytes());
-    hash.write(&[u8::from(properties.offset_index_disabled())]);
+    let path = ColumnPath::from(field.name().as_str());
+    let is_compressed = properties.compression(&path) != Compression::UNCOMPRESSED;
+    let form = [properties.offset_index_disabled(), properties.dictionary_enabled(&path), is_compressed];
+    hash.write(&form.map(u8::from));
     hash.write(&array.len().to_le_bytes());
     for row in array.nulls().into_iter().flatten() {
         hash.write(&[u8::from(row)]);
@@ -127,8 +133,14 @@ fn digest(field: &Field, array: &ArrayRef, properties: &WriterPropertiesPtr) -> 
     match array.data_type() {
         DataType::Utf8 => {
             let texts = array.as_string::<i32>();
-            hash.write(texts.offsets().inner().inner());
-            hash.write(texts.values());
+            // Rows out of the middle of others are the same as if they stood alone.
+            let (start, end) = (texts.offsets()[0], texts.offsets()[texts.len()]);
+            if start == 0 {
+                hash.write(texts.offsets().inner().inner());
+            } else {
+                texts.offsets().iter().for_each(|offset| hash.write(&(offset - start).to_le_bytes()));
+            }
+            hash.write(&texts.values()[start.as_usize()..end.as_usize()]);
         }
         DataType::Boolean => hash.write(&array.as_boolean().values().sliced()),
         DataType::Date32 => hash.write(array.as_primitive::<Date32Type>().values().inner()),
