@@ -214,13 +214,16 @@ impl Folder {
                 continue;
             }
             let folder = self.root.join(&path);
-            match fs::symlink_metadata(&folder) {
-                Ok(meta) if meta.is_dir() => {}
-                Ok(_) => return Err(foreign(&folder, "a folder")),
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    fs::create_dir(&folder).map_err(|e| Error::io("create", &folder, &e))?;
+            match fs::create_dir(&folder) {
+                Ok(()) => {}
+                // Perhaps just now, by another process that is about to ask for the lock.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    let meta = fs::symlink_metadata(&folder);
+                    if !meta.map_err(|e| Error::io("look at", &folder, &e))?.is_dir() {
+                        return Err(foreign(&folder, "a folder"));
+                    }
                 }
-                Err(e) => return Err(Error::io("look at", &folder, &e)),
+                Err(e) => return Err(Error::io("create", &folder, &e)),
             }
             sync_folder(&parent)?;
             known.insert(path.clone());
