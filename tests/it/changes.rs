@@ -1,8 +1,10 @@
 //! The configuration changes, or the lake's own notes do: faults 51 and 52.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use arrow::array::{Array, AsArray};
+use bytes::Bytes;
 use serde_json::Value;
 use trendlake::lake::parse_key;
 use trendlake::table;
@@ -167,6 +169,19 @@ fn fault_52_notes_that_are_lost_or_damaged() {
     recovers(&sandbox, "broken reports");
 }
 
+/// Puts what a later version would have written in place of the days of a month; the path and the bytes.
+pub(crate) fn rewrite_as_later(sandbox: &Sandbox, months: u32) -> (PathBuf, Bytes) {
+    let name = format!("user_engagement_daily/stream=st-1/month={}/data.parquet", &months_ago(months)[..7]);
+    let path = sandbox.path("lake").join(&name);
+    let bytes = std::fs::read(&path).unwrap();
+    let (dataset, batch) = decode(&name, &bytes);
+    let mut footer = table::read_footer(&bytes.into()).unwrap();
+    footer.format_version += 1;
+    let later = table::encode(dataset, &batch, &footer);
+    std::fs::write(&path, &later).unwrap();
+    (path, later)
+}
+
 #[test]
 fn fault_52_a_newer_format_is_refused() {
     let sandbox = lake();
@@ -192,23 +207,11 @@ fn fault_52_a_newer_format_is_refused() {
 
     // A partition of a month that is over, whose footer tells; then of the month under way, which is
     // read only when it is about to be replaced.
-    let newer = |month: u32| {
-        let name =
-            format!("user_engagement_daily/stream=st-1/month={}/data.parquet", &months_ago(month)[..7]);
-        let path = sandbox.path("lake").join(&name);
-        let bytes = std::fs::read(&path).unwrap();
-        let (dataset, batch) = decode(&name, &bytes);
-        let mut footer = table::read_footer(&bytes.into()).unwrap();
-        footer.format_version += 1;
-        let newer = table::encode(dataset, &batch, &footer);
-        std::fs::write(&path, &newer).unwrap();
-        (path, newer)
-    };
-    let (path, newer_bytes) = newer(0);
+    let (path, newer_bytes) = rewrite_as_later(&sandbox, 0);
     let ran = sandbox.run(&["run"]).expect(78);
     assert!(ran.stderr.contains("was written by a later version of trendlake"), "{ran:?}");
     assert!(std::fs::read(path).unwrap() == newer_bytes);
-    let (path, newer_bytes) = newer(1);
+    let (path, newer_bytes) = rewrite_as_later(&sandbox, 1);
     refused(&["run", "plan", "status"]);
     assert!(std::fs::read(path).unwrap() == newer_bytes);
 }

@@ -28,6 +28,16 @@ def datasets(lake):
     return sorted(name for name in os.listdir(lake) if not name.startswith(others))
 
 
+def folders(lake):
+    """The columns that the folders of a dataset stand for: a stream and a month, or a month and a pack."""
+    below = next(os.walk(os.path.join(lake, "user_engagement_daily")))
+    names = []
+    while below[1]:
+        names.append(below[1][0].split("=")[0])
+        below = next(os.walk(os.path.join(below[0], below[1][0])))
+    return names
+
+
 def statements(folder, engine):
     script = json.loads(Path(folder, f"{engine}.json").read_text())
     return script["setup"], script["after_each_run"]
@@ -172,9 +182,9 @@ class Polars:
     def read(self, name, _reference):
         pl = self.pl
         frame = pl.scan_parquet(
-            f"{self.lake}/{name.removesuffix('_final')}/stream=*/month=*/data.parquet",
+            f"{self.lake}/{name.removesuffix('_final')}/**/data.parquet",
             hive_partitioning=True,
-            hive_schema={"stream": pl.String, "month": pl.String},
+            hive_schema=dict.fromkeys(folders(self.lake), pl.String),
         )
         if name.endswith("_final"):
             frame = frame.filter(pl.col("is_final"))
@@ -192,7 +202,7 @@ class Datafusion:
         for dataset in datasets(lake):
             self.context.sql(
                 f"CREATE EXTERNAL TABLE trendlake.{dataset} STORED AS PARQUET"
-                f" PARTITIONED BY (stream, month) LOCATION '{lake}/{dataset}/'"
+                f" PARTITIONED BY ({', '.join(folders(lake))}) LOCATION '{lake}/{dataset}/'"
             )
             self.context.sql(
                 f"CREATE VIEW trendlake.{dataset}_final AS SELECT * FROM trendlake.{dataset} WHERE is_final"
@@ -209,11 +219,11 @@ class Pyarrow:
         self.lake = lake
 
     def read(self, name, _reference):
-        folders = pa.schema([("stream", pa.string()), ("month", pa.string())])
+        columns = pa.schema([(folder, pa.string()) for folder in folders(self.lake)])
         dataset = pa.dataset.dataset(
             f"{self.lake}/{name.removesuffix('_final')}",
             format="parquet",
-            partitioning=pa.dataset.partitioning(folders, flavor="hive"),
+            partitioning=pa.dataset.partitioning(columns, flavor="hive"),
         )
         final = pa.dataset.field("is_final") if name.endswith("_final") else None
         return dataset.to_table(filter=final)
