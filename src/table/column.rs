@@ -16,13 +16,11 @@ use arrow::datatypes::{
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::Compression;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::{DoubleType as ParquetDouble, Int64Type as ParquetInt64};
 use parquet::errors::Result;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedRowGroupWriter;
-use parquet::schema::types::ColumnPath;
 use twox_hash::XxHash3_128;
 
 /// Columns that another file hardly ever has.
@@ -41,7 +39,7 @@ pub(super) fn append<W: Write + Send>(
     rows: &mut SerializedRowGroupWriter<'_, W>,
     field: &Arc<Field>,
     array: &ArrayRef,
-    properties: &WriterPropertiesPtr,
+    properties: &'static WriterPropertiesPtr,
 ) -> Result<()> {
     if !OWN.contains(&field.name().as_str()) {
         let column = recalled(field, array, properties)?;
@@ -80,7 +78,11 @@ struct Encoded {
 const REMEMBERED: usize = 512;
 
 /// The encoded form of a column, made only if it is not remembered.
-fn recalled(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr) -> Result<Arc<Encoded>> {
+fn recalled(
+    field: &Arc<Field>,
+    array: &ArrayRef,
+    properties: &'static WriterPropertiesPtr,
+) -> Result<Arc<Encoded>> {
     static MEMORY: Mutex<Option<HashMap<u128, Arc<Encoded>>>> = Mutex::new(None);
     let key = digest(field, array, properties);
     let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,13 +121,11 @@ fn encode(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr
 }
 
 /// What makes a column the same as another: its name, its form, its rows, and every value.
-fn digest(field: &Field, array: &ArrayRef, properties: &WriterPropertiesPtr) -> u128 {
+fn digest(field: &Field, array: &ArrayRef, properties: &'static WriterPropertiesPtr) -> u128 {
     let mut hash = XxHash3_128::new();
     hash.write(field.name().as_bytes());
-    let path = ColumnPath::from(field.name().as_str());
-    let is_compressed = properties.compression(&path) != Compression::UNCOMPRESSED;
-    let form = [properties.offset_index_disabled(), properties.dictionary_enabled(&path), is_compressed];
-    hash.write(&form.map(u8::from));
+    // Of another kind of file, it may be encoded otherwise.
+    hash.write(&std::ptr::from_ref(properties).addr().to_le_bytes());
     hash.write(&array.len().to_le_bytes());
     for row in array.nulls().into_iter().flatten() {
         hash.write(&[u8::from(row)]);

@@ -78,7 +78,7 @@ pub(super) fn encode_packed(
 
 fn write(
     dataset: Dataset,
-    properties: &WriterPropertiesPtr,
+    properties: &'static WriterPropertiesPtr,
     entries: impl Iterator<Item = (String, String)>,
     groups: &[RecordBatch],
 ) -> Bytes {
