@@ -3,6 +3,7 @@
 //! This is where the source, the table and the lake meet; none of them knows the others. A run is a
 //! reconciliation and keeps nothing between runs but the lake itself.
 
+mod answers;
 mod changes;
 mod compare;
 mod coverage;
@@ -12,6 +13,7 @@ mod parked;
 mod periods;
 mod raw;
 mod run;
+mod stop;
 mod stream;
 mod unit;
 mod verify;
@@ -32,7 +34,7 @@ pub use lateness::{Lateness, lateness};
 pub use parked::{Accepted, Parked, accept, rejected_key};
 pub use raw::{RawAnswers, raw_answers};
 pub use run::{RunId, last_reports, report_of, run, run_as, run_ids};
-pub use unit::severity;
+pub use stop::severity;
 pub use verify::{Finding, Flaw, Verdict, verify};
 
 use crate::chance::Chance;

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Context;
+use super::answers::{self, Built};
 use super::compare::vanished;
-use super::unit::{self, Built, Stop};
+use super::stop::Stop;
 use crate::config::Stream;
 use crate::kore::Client;
 use crate::model::{Dataset, Partition, PeriodRow, Question, Slice, Span, Summary, Window};
@@ -66,9 +67,9 @@ pub(super) async fn build(
                 window,
             };
             let answer = client.fetch_period(&question).await;
-            let answer = unit::answered(context, planned, answer).await?;
+            let answer = answers::answered(context, planned, answer).await?;
             if let Some(answer) = &answer {
-                unit::warn_of_oddities(&context.warnings, answer);
+                answers::warn_of_oddities(&context.warnings, answer);
                 // What is new is as old as the oldest answer.
                 asked_at = Some(asked_at.map_or(answer.asked_at, |at| answer.asked_at.min(at)));
             } else {
@@ -88,11 +89,11 @@ pub(super) async fn build(
             });
         }
     }
-    let fetched_at = unit::not_before(prior.footer(), asked_at.unwrap_or(began_at));
+    let fetched_at = answers::not_before(prior.footer(), asked_at.unwrap_or(began_at));
     let rows: Vec<_> = found.into_iter().map(|found| found.row(stream, fetched_at)).collect();
     let batch = table::period_batch(stream, &rows);
     let last = spans.iter().map(|span| span.end).max().unwrap_or(window.end);
-    let footer = unit::footer(stream, planned.unit.kind, (window, last), &batch, fetched_at);
+    let footer = answers::footer(stream, planned.unit.kind, (window, last), &batch, fetched_at);
     let there = prior.batch(Dataset::Periods);
     let vanished = there.is_some_and(|there| vanished(Dataset::Periods, &there, &batch));
     Ok(Some(Built { partition, prior, batch, footer, vanished }))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use tracing::{Instrument, debug_span};
 
-use super::{Context, RawAnswers, unit};
+use super::{Context, RawAnswers, stop, unit};
 use crate::config::Stream;
 use crate::kore::Client;
 use crate::plan::Planned;
@@ -95,7 +95,7 @@ pub(super) async fn export_stream(
             };
             let outcome = match (source, breaker.blown()) {
                 (_, Some(failure)) => unit::Finished::failed(failure),
-                (Err(error), None) => unit::Finished::failed(unit::signer_failure(error)),
+                (Err(error), None) => unit::Finished::failed(stop::signer_failure(error)),
                 (Ok(source), None) => unit::export_unit(context, source, stream, &planned).await,
             };
             finished(&planned, outcome)
