@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::config::Stream;
 use crate::lake;
-use crate::model::{Grain, local_now};
+use crate::model::{Grain, Slice, local_now};
 use crate::shelf::Shelf;
 use crate::table::column;
 
@@ -32,6 +32,39 @@ pub struct Lateness {
     pub p99_days: u16,
     /// All of them were by then.
     pub max_days: u16,
+}
+
+/// One restatement of one figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// When it was found.
+    pub at: DateTime<Utc>,
+    /// How many local days after the figure's own.
+    pub days: u16,
+}
+
+/// What rows of restatements tell, one by one: of a slice, or of all.
+#[must_use]
+pub fn late(rows: &RecordBatch, slice: Option<&Slice>) -> Vec<Late> {
+    let texts = |name: &str| column(rows, name).as_string::<i32>();
+    let filters = slice.map(|slice| {
+        [
+            (texts("conversation_type"), slice.conversation_type.as_str()),
+            (texts("conversation_status"), slice.conversation_status.as_str()),
+            (texts("channel"), slice.channel.as_str()),
+        ]
+    });
+    let is_wanted = |row: &usize| filters.iter().flatten().all(|(texts, text)| texts.value(*row) == *text);
+    let zones = texts("time_zone");
+    let dates = column(rows, "date").as_primitive::<Date32Type>();
+    let times = column(rows, "restated_at").as_primitive::<TimestampMicrosecondType>();
+    let late = |row: usize| {
+        let zone = zones.value(row).parse::<Tz>().ok()?;
+        let at = DateTime::from_timestamp_micros(times.value(row))?;
+        let days = local_now(at, zone).date() - NaiveDate::from_epoch_days(dates.value(row))?;
+        Some(Late { at, days: u16::try_from(days.num_days()).unwrap_or(0) })
+    };
+    (0..rows.num_rows()).filter(is_wanted).filter_map(late).collect()
 }
 
 /// How many figures were restated, by days after their own.
@@ -69,16 +102,8 @@ pub async fn lateness(shelf: &Shelf, stream: &Stream) -> Result<Vec<Lateness>, l
     while let Some((grain, rows)) = reads.try_next().await? {
         let Some(rows) = rows else { continue };
         let histogram = by_grain.entry(grain).or_default();
-        let zones = column(&rows, "time_zone").as_string::<i32>();
-        let dates = column(&rows, "date").as_primitive::<Date32Type>();
-        let times = column(&rows, "restated_at").as_primitive::<TimestampMicrosecondType>();
-        for row in 0..rows.num_rows() {
-            let zone = zones.value(row).parse::<Tz>().ok();
-            let at = DateTime::from_timestamp_micros(times.value(row));
-            let date = NaiveDate::from_epoch_days(dates.value(row));
-            let Some(((zone, at), date)) = zone.zip(at).zip(date) else { continue };
-            let days = (local_now(at, zone).date() - date).num_days();
-            *histogram.0.entry(u16::try_from(days).unwrap_or(0)).or_default() += 1;
+        for Late { days, .. } in late(&rows, None) {
+            *histogram.0.entry(days).or_default() += 1;
         }
     }
     let lateness = |(grain, histogram): (Grain, Histogram)| Lateness {

@@ -30,7 +30,7 @@ use tracing::{Instrument, debug_span, error, warn};
 pub use changes::{Changed, Changes, Since, changes};
 pub use coverage::{Condition, StreamCoverage, coverage};
 pub use inventory::{Error, Overview, StreamOverview, overview};
-pub use lateness::{Lateness, lateness};
+pub use lateness::{Late, Lateness, late, lateness};
 pub use parked::{Accepted, Parked, accept, rejected_key};
 pub use raw::{RawAnswers, raw_answers};
 pub use run::{RunId, last_reports, report_of, run, run_as, run_ids};

@@ -8,6 +8,7 @@ mod http;
 mod meter;
 mod pages;
 mod recent;
+mod restated;
 mod shown;
 mod site;
 mod worker;

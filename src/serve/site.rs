@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::figures::{self, Figures};
 use super::recent::main_slice;
+use super::restated::{self, Restated};
 use super::shown::Shown;
 use crate::clock::Clock;
 use crate::config::{Settings, Stream};
@@ -143,6 +144,18 @@ impl Site {
         self.reading(async |lake| {
             let shelf = Shelf::open(lake.clone(), &self.settings(), &self.clock).await?;
             figures::read(&shelf, (dataset, &stream.id, slice), (range.from, range.to)).await
+        })
+        .await
+    }
+
+    /// Reads what was restated of a slice.
+    pub(super) async fn restated(
+        &self,
+        (stream, slice): (&Stream, &Slice),
+        range: Range,
+    ) -> Result<Restated, Trouble> {
+        self.reading(async |lake| {
+            restated::read(&Shelf::new(lake.clone()), (&stream.id, slice), (range.from, range.to)).await
         })
         .await
     }

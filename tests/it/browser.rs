@@ -7,7 +7,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use trendlake::clock::Clock;
+use trendlake::report::exit;
+use trendlake::simulator::Settings;
 
 use super::moto::block_on;
 use super::serve::{Daemon, SERVE};
@@ -162,9 +166,15 @@ impl Drop for Browser {
 }
 
 fn daemon() -> (Sandbox, Daemon, [String; 6]) {
-    let sandbox = Sandbox::new(3, &months_ago(13), settled());
+    #[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
+    let clock = Clock::starting_at(Utc::now());
+    let settings = Settings { restate_days: 60, ..settled() };
+    let sandbox = Sandbox::at(&clock, 3, &months_ago(13), settings);
     sandbox.configure(2, &months_ago(13), &format!("{SERVE}[streams.\"a rather-long-name-without-any-place-to-break-it <b>\"]\nid = \"st-3\"\nclient_id = \"cs-3\"\n"));
     sandbox.simulator.set_faults(vec!["http-412@st-2".parse().unwrap()]);
+    // One stream is refused; figures of the others are restated.
+    sandbox.run(&["run"]).expect(exit::DATA.into());
+    clock.step(TimeDelta::days(3));
     let daemon = Daemon::start(&sandbox);
     daemon.ready();
     let runs: Value = serde_json::from_str(&daemon.get("/api/v1/runs").1).unwrap();
@@ -210,6 +220,11 @@ fn by_keyboard_and_pointer() {
     assert_eq!(browser.eval("document.querySelector('[data-of=unique]').textContent"), first);
     // To a month's days, and home.
     browser.tab_to("e.matches('.calendar a')");
+    browser.press(&[ENTER]);
+    assert_eq!(browser.eval("document.querySelectorAll('.month .day').length >= 28"), true);
+    // To a month with restated figures.
+    browser.go(&daemon, "/streams/st-1");
+    browser.tab_to("e.matches('#restated-months a')");
     browser.press(&[ENTER]);
     assert_eq!(browser.eval("document.querySelectorAll('.month .day').length >= 28"), true);
     browser.is_quiet("by keyboard");

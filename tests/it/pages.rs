@@ -11,7 +11,9 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use axum::body::Body;
 use axum::response::Response;
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use trendlake::clock::Clock;
 use trendlake::config::{Settings, Sources};
 use trendlake::lake::Lake;
 use trendlake::model::{Dataset, Month};
@@ -278,6 +280,63 @@ fn periods_are_served_beside_the_months() {
     assert_eq!(units.iter().find(is_this).unwrap()["condition"], "provisional");
     let stream = page(&daemon, "/streams/st-1");
     assert!(stream.contains("<caption>periods</caption>"), "{stream}");
+}
+
+#[test]
+fn restated_figures_are_told_by_month() {
+    #[expect(clippy::disallowed_methods, reason = "the program under test lives in real time")]
+    let clock = Clock::starting_at(Utc::now());
+    let settings = trendlake::simulator::Settings { restate_days: 60, ..settled() };
+    let sandbox = Sandbox::at(&clock, 2, &months_ago(2), settings);
+    // They are the last stream's.
+    let slices = "slices = [\"all\", \"dashboard\"]\n";
+    sandbox.configure(2, &months_ago(2), &format!("{slices}{SERVE}"));
+    sandbox.run(&["run"]).expect(0);
+    clock.step(TimeDelta::days(3));
+    sandbox.run(&["run"]).expect(0);
+    let told = sandbox.run(&["status", "--restatements", "--output", "json"]).expect(0).json();
+    let daemon = Daemon::start(&sandbox);
+    daemon.ready();
+    // Month by month: the figures of both slices together are those that `status` counts.
+    let path = |slice: &str| format!("/streams/st-2?slice={slice}");
+    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    let figures = |page: &str| {
+        let table = page.split("id=\"restated-months\"").nth(1).unwrap().split("</table>").next().unwrap();
+        let cells = |row: &str| -> Vec<_> {
+            row.split("<td class=\"num\">")
+                .skip(1)
+                .take(2)
+                .map(|c| number(c.split('<').next().unwrap()))
+                .collect()
+        };
+        let rows: Vec<_> = table.split("<tr>").skip(2).map(cells).collect();
+        [0, 1].map(|grain| rows.iter().map(|row| row[grain]).sum::<u64>())
+    };
+    let (all, dashboard) = (page(&daemon, &path("all")), page(&daemon, &path("dashboard")));
+    let expected = told[1]["grains"].as_array().unwrap();
+    for (grain, sum) in expected.iter().enumerate() {
+        let found = [figures(&all), figures(&dashboard)].map(|figures| figures[grain]);
+        assert!(found.iter().all(|n| *n > 0), "{found:?}");
+        assert_eq!(found.iter().sum::<u64>(), sum["figures"].as_u64().unwrap(), "{told}");
+    }
+    let most = expected.iter().map(|grain| grain["max_days"].as_u64().unwrap()).max().unwrap();
+    assert!(
+        [&all, &dashboard].iter().any(|page| page.contains(&format!("came {most} days after its own"))),
+        "{all}"
+    );
+    // Of a range without any, nothing; and an object that is none is told with what to do, and hides no page.
+    let month = &months_ago(0)[..7];
+    let key = format!("lake/user_engagement_restatements/stream=st-2/month={month}/daily.parquet");
+    let bytes = std::fs::read(sandbox.path(&key));
+    for grain in ["daily", "hourly"] {
+        std::fs::remove_file(sandbox.path(&key.replace("daily.parquet", &format!("{grain}.parquet"))))
+            .unwrap();
+    }
+    let none = page(&daemon, &format!("/streams/st-2?from={month}-01"));
+    assert!(none.contains("No figure of these months has changed"), "{none}");
+    std::fs::write(sandbox.path(&key), &bytes.unwrap()[1..]).unwrap();
+    let damaged = page(&daemon, &format!("/streams/st-2?from={month}-01"));
+    assert!(damaged.contains("holds no sound restatements") && damaged.contains("What to do: "), "{damaged}");
 }
 
 fn held_against(asked: &Value) -> String {

@@ -7,6 +7,7 @@ mod calendar;
 mod chart;
 pub(super) mod config;
 pub(super) mod overview;
+mod restated;
 pub(super) mod runs;
 pub(super) mod stream;
 mod tables;

@@ -6,27 +6,25 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{NaiveDate, TimeDelta};
 use maud::{Markup, html};
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
 use super::chart::{self, Bar, Caption, Series};
-use super::{Place, calendar, name, overview, page, tables, trouble, words};
+use super::{Place, calendar, name, overview, page, restated, tables, trouble, words};
 use crate::config::Stream;
 use crate::export::Condition;
 use crate::model::{Dataset, Grain, Month, Slice, Unit, UnitKind, Window, windows};
 use crate::serve::figures::{Figures, Row};
-use crate::serve::recent::RunSummary;
+use crate::serve::restated::Restated;
 use crate::serve::site::{MOST_DAYS, MOST_DAYS_OF_HOURS, Range, Site, Trouble, slice};
 
 /// How many months there are at first, besides the one under way.
 const MONTHS: u32 = 11;
 /// From how many days on the lines are means of a week.
 const MANY_DAYS: usize = 120;
-/// How many runs with restated figures are listed.
-const RESTATED: usize = 5;
 
 /// What is shown of a stream.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -54,6 +52,7 @@ struct Sight {
     monthly: Figures,
     /// The days and the hours of `month`.
     days: (Figures, Figures),
+    restated: Restated,
 }
 
 /// One stream's figures and calendars.
@@ -95,10 +94,11 @@ async fn look(site: &Site, id: &str, query: Result<Query<Choice>, QueryRejection
             Ok(Figures::default())
         }
     };
-    let (daily, monthly, hourly) = tokio::try_join!(
+    let (daily, monthly, hourly, restated) = tokio::try_join!(
         read(Dataset::Daily, range),
         read(Dataset::Summary, range),
         read(Dataset::Hourly, hours_of(range)),
+        site.restated((&stream, &slice), range),
     )?;
     let days = match month {
         Some(month) => {
@@ -107,7 +107,7 @@ async fn look(site: &Site, id: &str, query: Result<Query<Choice>, QueryRejection
         }
         None => Default::default(),
     };
-    Ok(Sight { stream, slice, range, month, today, daily, hourly, monthly, days })
+    Ok(Sight { stream, slice, range, month, today, daily, hourly, monthly, days, restated })
 }
 
 /// An empty field of a form is no date.
@@ -143,8 +143,10 @@ fn body(site: &Site, sight: &Sight) -> Markup {
             @if stream.grains.contains(&Grain::Daily) { (by_month(sight)) }
             @if stream.grains.contains(&Grain::Hourly) { (by_hour(sight)) }
         }
+        (restated::section((stream, &sight.restated), &state.runs, site.now(), |month| {
+            format!("{}#coverage", link(sight, None, Some(month)))
+        }))
         (coverage(sight, units, &tally))
-        (restated(stream, &state.runs, site.now()))
     }
 }
 
@@ -342,32 +344,6 @@ fn coverage(sight: &Sight, units: &[(Unit, Condition)], tally: &overview::Tally)
                 (calendar::month(month, &sight.days.0.rows, &sight.days.1.rows))
             } @else if !units.is_empty() {
                 p.soft { "Choose a month to see its days." }
-            }
-        }
-    }
-}
-
-fn restated(stream: &Stream, runs: &[RunSummary], now: DateTime<Utc>) -> Markup {
-    let of_run = |run: &RunSummary| run.restated.get(stream.id.as_str()).copied().filter(|n| *n > 0);
-    let found: Vec<_> = runs.iter().filter_map(|run| Some((run, of_run(run)?))).collect();
-    let sum: u64 = found.iter().map(|(_, n)| n).sum();
-    html! {
-        section {
-            h2 { "Restated figures" }
-            p.lead {
-                @if found.is_empty() {
-                    "None in the last " (words::count(runs.len() as u64, "run")) "."
-                } @else {
-                    (words::count(sum, "figure")) " that had been in the lake changed in " (words::number(found.len() as u64))
-                    " of the last " (words::count(runs.len() as u64, "run")) "."
-                }
-            }
-            @if !found.is_empty() {
-                ul.plain {
-                    @for (run, count) in found.iter().take(RESTATED) {
-                        li { a href={ "/runs/" (run.run_id) } { (words::when(run.ended_at, now)) } ": " (words::number(*count)) }
-                    }
-                }
             }
         }
     }
