@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -25,6 +26,9 @@ pub(super) struct Meter {
     missing: Mutex<BTreeSet<String>>,
     /// What was waited for rate limits: a counter counts whole seconds only.
     waited_ms: AtomicU64,
+    /// The text of the last scrape, while nothing has changed since: of a thousand streams it is half a megabyte.
+    /// No meter depends on the time of a scrape.
+    text: Mutex<Option<Bytes>>,
 }
 
 impl Meter {
@@ -35,6 +39,7 @@ impl Meter {
             recorder,
             missing: Mutex::default(),
             waited_ms: AtomicU64::new(0),
+            text: Mutex::default(),
         };
         meter.with(|| {
             describe();
@@ -45,13 +50,18 @@ impl Meter {
         meter
     }
 
+    /// Whatever is counted or measured is so in here.
     fn with(&self, work: impl FnOnce()) {
         metrics::with_local_recorder(&self.recorder, work);
+        // After the work: a scrape during it is forgotten with those before.
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The text of a scrape.
-    pub(super) fn render(&self) -> String {
-        self.handle.render()
+    pub(super) fn render(&self) -> Bytes {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let render = || self.handle.render().into_boxed_str().into_boxed_bytes().into();
+        text.get_or_insert_with(render).clone()
     }
 
     pub(super) fn skipped(&self, ticks: u64) {
@@ -216,6 +226,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::{Unit, UnitKind};
     use crate::report::Totals;
 
     #[test]
@@ -234,8 +245,56 @@ mod tests {
         };
         for expected in [0, 1, 2, 2] {
             meter.run_ended(&report, &Traffic::default());
-            let text = meter.render();
+            let text = text(&meter);
             assert!(text.contains(&format!("trendlake_rate_wait_seconds_total {expected}\n")), "{text}");
         }
+    }
+
+    fn text(meter: &Meter) -> String {
+        String::from_utf8(meter.render().into()).unwrap()
+    }
+
+    #[test]
+    fn a_scrape_tells_every_change_and_is_made_once_for_each() {
+        let meter = Meter::new();
+        let stream = Stream::example();
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let covered = |conditions: &[Condition]| {
+            let unit = |month: &str| Unit {
+                stream: stream.id.clone(),
+                kind: UnitKind::Daily,
+                month: month.parse().unwrap(),
+            };
+            let units = ["2026-01", "2026-02"].map(unit).into_iter().zip(conditions.iter().copied());
+            meter.covered(&[StreamCoverage { stream: stream.clone(), units: units.collect() }]);
+        };
+        let mut before = meter.render();
+        let mut changed = |what: &str| {
+            let now = meter.render();
+            assert!(now != before, "{what} was not told");
+            assert_eq!(now.as_ptr(), meter.render().as_ptr(), "{what}: the text was made again");
+            before = now;
+        };
+        meter.lease(true);
+        changed("the lease");
+        meter.skipped(1);
+        changed("a tick");
+        meter.reloaded(false);
+        changed("a configuration");
+        meter.run_failed(74, at("2026-03-01T00:00:00Z"));
+        changed("a failed run");
+        meter.fresh(&stream, at("2026-03-01T00:00:00Z"));
+        changed("a day");
+        meter.fresh(&stream, at("2026-03-02T00:00:00Z"));
+        changed("the next day");
+        covered(&[Condition::Missing, Condition::Missing]);
+        changed("missing months");
+        covered(&[Condition::Missing, Condition::Final]);
+        changed("a month");
+        covered(&[Condition::Final, Condition::Final]);
+        changed("the last month");
+        meter.lease(false);
+        changed("the lease");
+        assert!(text(&meter).contains("trendlake_lease_held 0\n"));
     }
 }
