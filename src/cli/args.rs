@@ -241,6 +241,10 @@ pub(super) struct Sql {
     /// The lake at that location is in the layout `packed`.
     #[arg(long, requires = "location")]
     pub packed: bool,
+    /// Also the table of figures that have changed after their day or hour was over. Some engines fail
+    /// while the lake has none.
+    #[arg(long)]
+    pub restatements: bool,
 }
 
 #[derive(Debug, clap::Args)]

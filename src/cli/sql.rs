@@ -17,7 +17,7 @@ pub(super) fn sql(command: &Sql, common: &Common, printer: &Printer) -> Result<u
         }
         None => Source::of(&Setup::load(common)?.settings)?,
     };
-    let script = source.script(command.engine)?;
+    let script = source.with_restatements(command.restatements).script(command.engine)?;
     printer.result(&script, || script.to_string());
     Ok(exit::OK)
 }

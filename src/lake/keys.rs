@@ -134,11 +134,21 @@ impl Tree {
         if self.root.is_empty() { dataset.to_string() } else { format!("{}/{dataset}", self.root) }
     }
 
-    /// A pattern that matches every object of a dataset and nothing else, relative to the tree's root.
+    /// A pattern that matches every object of a dataset and nothing else, relative to the lake's root.
     #[must_use]
     pub fn glob(&self, dataset: Dataset) -> String {
+        self.pattern(&self.folder(dataset), FILE)
+    }
+
+    /// The same for the objects of the restatements, which have the folders of [`LakeLayout::Stream`] in every layout.
+    #[must_use]
+    pub fn restatement_glob() -> String {
+        tree(LakeLayout::Stream).pattern(RESTATEMENTS, "*.parquet")
+    }
+
+    fn pattern(&self, folder: &str, file: &str) -> String {
         let folders = self.folders.map(|(name, _)| format!("{name}=*"));
-        format!("{dataset}/{}/{FILE}", folders.join("/"))
+        format!("{folder}/{}/{file}", folders.join("/"))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
             prop_assert_eq!(key(&p), found(tree(LakeLayout::Stream), p.stream.as_str(), &month));
             let pack = Pack::of(&p, Groups::new(7).unwrap());
             let packed = found(tree(LakeLayout::Packed { groups: None }), &month, &pack.group.to_string());
-            prop_assert_eq!(pack_key(&pack), format!("packed/{packed}"));
+            prop_assert_eq!(pack_key(&pack), packed);
             prop_assert_eq!(parse_pack_key(&pack_key(&pack)), Ok(pack));
         }
 
@@ -208,6 +218,9 @@ mod tests {
             let unit = p.unit();
             let key = restatement_key(&unit);
             prop_assert_eq!(parse_restatement_key(&key), Ok(unit));
+            let pattern =
+                Tree::restatement_glob().replacen('*', p.stream.as_str(), 1).replacen('*', &p.month.to_string(), 1);
+            prop_assert_eq!(pattern.replace('*', p.unit().kind.as_str()), key.clone());
             prop_assert_eq!(parse_key(&key), Err(ForeignKeyError));
             prop_assert_eq!(parse_restatement_key(&super::key(&p)), Err(ForeignKeyError));
         }

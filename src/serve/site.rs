@@ -155,7 +155,8 @@ impl Site {
         range: Range,
     ) -> Result<Restated, Trouble> {
         self.reading(async |lake| {
-            restated::read(&Shelf::new(lake.clone()), (&stream.id, slice), (range.from, range.to)).await
+            let shelf = Shelf::open(lake.clone(), &self.settings(), &self.clock).await?;
+            restated::read(&shelf, (&stream.id, slice), (range.from, range.to)).await
         })
         .await
     }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::script::Script;
 use super::table::{Column, NOT_ADDITIVE, SCHEMA, Table};
-use crate::model::{ConversationStatus, ConversationType};
+use crate::model::{ConversationStatus, ConversationType, Grain};
+use crate::table::METRICS;
 
 pub(super) fn sources(tables: &[Table]) -> Script {
     let mut text = format!(
@@ -26,7 +27,7 @@ fn write_table(text: &mut String, table: &Table) -> std::fmt::Result {
     let key = json!(table.key);
     writeln!(text, "      - name: {}", table.name)?;
     writeln!(text, "        description: {}", json!(table.comment))?;
-    writeln!(text, "        loaded_at_field: fetched_at")?;
+    writeln!(text, "        loaded_at_field: {}", table.loaded_at)?;
     writeln!(text, "        config:\n          meta:\n            key: {key}")?;
     writeln!(text, "        data_tests:\n          - dbt_utils.unique_combination_of_columns:")?;
     writeln!(text, "              arguments:\n                combination_of_columns: {key}")?;
@@ -63,6 +64,8 @@ fn accepted(column: &str) -> Option<(serde_json::Value, bool)> {
     match column {
         "conversation_type" => texts(ConversationType::ALL.iter().map(|v| v.as_str()).collect()),
         "conversation_status" => texts(ConversationStatus::ALL.iter().map(|v| v.as_str()).collect()),
+        "grain" => texts(Grain::ALL.iter().map(|v| v.as_str()).collect()),
+        "metric" => texts(METRICS.to_vec()),
         "hour" => Some((json!((0..24).collect::<Vec<_>>()), false)),
         _ => None,
     }

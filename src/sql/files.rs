@@ -9,9 +9,11 @@ pub(super) fn notes(root: &str) -> Vec<String> {
     vec![format!("The lake at {root}"), NOT_ADDITIVE.to_owned()]
 }
 
-/// A view of settled figures.
-pub(super) fn final_view(table: &Table) -> String {
-    format!("CREATE OR REPLACE VIEW {0}_final AS\n    SELECT * FROM {0} WHERE is_final", table.path())
+/// A view of settled figures, of a table that tells which are.
+pub(super) fn final_view(table: &Table) -> Option<String> {
+    let path = table.path();
+    let view = || format!("CREATE OR REPLACE VIEW {path}_final AS\n    SELECT * FROM {path} WHERE is_final");
+    table.has_final().then(view)
 }
 
 /// `read_parquet` of `DuckDB` over a dataset.
@@ -28,10 +30,11 @@ fn read_parquet(root: &str, table: &Table) -> String {
 fn comments(table: &Table, kind: &str, columns: &[Column]) -> Vec<String> {
     let path = table.path();
     let on_column = |c: &Column| format!("COMMENT ON COLUMN {path}.{} IS {}", c.name, quoted(&c.comment));
-    let mut comments = vec![
-        format!("COMMENT ON {kind} {path} IS {}", quoted(&table.comment)),
-        format!("COMMENT ON VIEW {path}_final IS {}", quoted(&format!("Settled figures of {path}."))),
-    ];
+    let mut comments = vec![format!("COMMENT ON {kind} {path} IS {}", quoted(&table.comment))];
+    if table.has_final() {
+        let comment = quoted(&format!("Settled figures of {path}."));
+        comments.push(format!("COMMENT ON VIEW {path}_final IS {comment}"));
+    }
     comments.extend(columns.iter().map(on_column));
     comments
 }
@@ -56,7 +59,7 @@ pub(super) fn duckdb(root: &str, tables: &[Table]) -> Script {
             table.path(),
             read_parquet(root, table)
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
         script.setup.extend(comments(table, "VIEW", &table.with_folders()));
     }
     Script::Statements(script)
@@ -98,7 +101,7 @@ pub(super) fn clickhouse(root: &str, tables: &[Table]) -> Script {
             escaped(&structure.join(", ")),
             escaped(&table.comment)
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
     }
     Script::Statements(script)
 }
@@ -122,16 +125,22 @@ pub(super) fn postgres(root: &str, tables: &[Table]) -> Script {
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     script.after_each_run.push("\\set ON_ERROR_STOP on\nBEGIN".into());
     for table in tables {
+        // What may be null is no part of a primary key.
+        let may_be_null = |c: &Column| c.is_nullable && table.key.contains(&c.name.as_str());
+        let key = if table.columns.iter().any(may_be_null) {
+            String::new()
+        } else {
+            format!(",\n    PRIMARY KEY ({})", table.key.join(", "))
+        };
         script.setup.push(format!(
-            "CREATE TABLE IF NOT EXISTS {} (\n{},\n    PRIMARY KEY ({})\n)",
+            "CREATE TABLE IF NOT EXISTS {} (\n{}{key}\n)",
             table.path(),
             Table::lines(&table.columns, |c| {
                 let null = if c.is_nullable { "" } else { " NOT NULL" };
                 format!("{} {}{null}", c.name, types.of(&c.data_type))
             }),
-            table.key.join(", ")
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
         script.setup.extend(comments(table, "TABLE", &table.columns));
         script.after_each_run.push(format!("DELETE FROM {}", table.path()));
         script.after_each_run.push(copy(root, table));

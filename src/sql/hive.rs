@@ -22,7 +22,7 @@ const FIRST_MONTH: &str = "2020-01";
 
 pub(super) fn spark(root: &str, tables: &[Table]) -> Script {
     let mut script = views(root, tables, |table| {
-        format!("parquet.`{}`", format!("{root}/{}", table.name).replace('`', "``"))
+        format!("parquet.`{}`", format!("{root}/{}", table.folder).replace('`', "``"))
     });
     // Otherwise `stream=42` becomes a number. A view remembers it.
     script.setup.insert(0, "SET spark.sql.sources.partitionColumnTypeInference.enabled = false".into());
@@ -36,7 +36,7 @@ pub(super) fn databricks(root: &str, tables: &[Table]) -> Script {
             columns.iter().map(|c| format!("{} {}", c.name, SPARK.of(&c.data_type))).collect();
         format!(
             "read_files(\n        {},\n        format => 'parquet',\n        schema => {})",
-            escaped(&format!("{root}/{}", table.name)),
+            escaped(&format!("{root}/{}", table.folder)),
             escaped(&schema.join(", "))
         )
     });
@@ -60,7 +60,7 @@ fn views(root: &str, tables: &[Table], read: impl Fn(&Table) -> String) -> State
             names.join(", "),
             read(table)
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
     }
     script
 }
@@ -79,7 +79,8 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
     script.notes.push("Athena takes one statement at a time.".into());
     // A folder whose names nobody knows without looking is no column: what is below the others is read whole.
     let projected = |c: &Column| c.name != "pack";
-    let is_by_stream = tables.iter().any(|table| table.folders().any(|c| c.name == "stream"));
+    let by_stream = |table: &Table| table.folders().any(|c| c.name == "stream");
+    let is_by_stream = tables.iter().any(by_stream);
     let first = streams.map_or_else(|| FIRST_MONTH.to_owned(), |(_, first)| Month::of(*first).to_string());
     script.notes.push(match streams {
         _ if !is_by_stream => format!(
@@ -93,7 +94,6 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
         ),
     });
     let stream = match streams {
-        _ if !is_by_stream => Vec::new(),
         Some((ids, _)) => {
             let ids: Vec<_> = ids.iter().map(StreamId::as_str).collect();
             vec![("projection.stream.type", "enum".to_owned()), ("projection.stream.values", ids.join(","))]
@@ -104,12 +104,12 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
     for table in tables {
         let line =
             |c: &Column| format!("`{}` {} COMMENT {}", c.name, types.of(&c.data_type), escaped(&c.comment));
-        let folder = format!("{root}/{}", table.name);
+        let folder = format!("{root}/{}", table.folder);
         let folders: Vec<_> = table.folders().filter(projected).collect();
         let names: Vec<_> = folders.iter().map(|c| format!("{0}=${{{0}}}/", c.name)).collect();
         let template = format!("{folder}/{}", names.concat());
         let mut properties = vec![("projection.enabled", "true".to_owned())];
-        properties.extend(stream.clone());
+        properties.extend(stream.iter().filter(|_| by_stream(table)).cloned());
         properties.extend([
             ("projection.month.type", "date".to_owned()),
             ("projection.month.format", "yyyy-MM".to_owned()),
@@ -130,7 +130,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
             escaped(&format!("{folder}/")),
             properties.join(",\n")
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
     }
     Script::Statements(script)
 }
@@ -162,10 +162,10 @@ pub(super) fn trino(root: &str, tables: &[Table]) -> Script {
                 format!("{} {} COMMENT {}", c.name, types.of(&c.data_type), quoted(&c.comment))
             }),
             quoted(&table.comment),
-            quoted(&format!("{root}/{}", table.name)),
+            quoted(&format!("{root}/{}", table.folder)),
             partitions.join(", ")
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
         // Replaced files are read as they are; it is new folders that the metastore has to be told of.
         script.after_each_run.push(format!(
             "CALL system.sync_partition_metadata({}, {}, 'FULL')",

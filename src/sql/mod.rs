@@ -58,6 +58,8 @@ pub struct Source {
     /// The streams and the first day of any of them; nothing is known of them without a configuration.
     streams: Option<(Vec<StreamId>, NaiveDate)>,
     datasets: Vec<Dataset>,
+    /// Whether the figures that have changed are among the tables.
+    restatements: bool,
 }
 
 impl Source {
@@ -66,7 +68,7 @@ impl Source {
     #[must_use]
     pub fn at(place: Place, layout: LakeLayout) -> Self {
         let datasets = vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary];
-        Self { place, tree: lake::tree(layout), streams: None, datasets }
+        Self { place, tree: lake::tree(layout), streams: None, datasets, restatements: false }
     }
 
     /// The lake of a configuration: only the datasets that some stream fills.
@@ -85,7 +87,15 @@ impl Source {
             tree: lake::tree(settings.lake.layout),
             streams: first.map(|first| (ids, first)),
             datasets: Dataset::ALL.into_iter().filter(is_filled).collect(),
+            restatements: false,
         })
+    }
+
+    /// With the figures that have changed after their time, or without. Engines that look at the files when they are
+    /// told of a table fail until there is one, so whoever reads decides.
+    #[must_use]
+    pub fn with_restatements(self, restatements: bool) -> Self {
+        Self { restatements, ..self }
     }
 
     /// What an engine has to be told.
@@ -93,12 +103,9 @@ impl Source {
     /// # Errors
     /// When the engine cannot read from where the lake is.
     pub fn script(&self, engine: Engine) -> Result<Script, PlaceError> {
-        let tables: Vec<_> = self.datasets.iter().map(|&dataset| Table::of(dataset, self.tree)).collect();
-        // Each layout has its datasets below a root of its own.
-        let root = || {
-            let root = self.place.root(engine)?;
-            Ok(if self.tree.root.is_empty() { root } else { format!("{root}/{}", self.tree.root) })
-        };
+        let tables = self.datasets.iter().map(|&dataset| Table::of(dataset, self.tree));
+        let tables: Vec<_> = tables.chain(self.restatements.then(Table::restatements)).collect();
+        let root = || self.place.root(engine);
         Ok(match engine {
             Engine::Duckdb => files::duckdb(&root()?, &tables),
             Engine::Clickhouse => files::clickhouse(&root()?, &tables),

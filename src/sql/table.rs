@@ -1,9 +1,10 @@
 //! A dataset as every engine is told of it, and how its files are found.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 
-use crate::lake::Tree;
-use crate::model::Dataset;
+use crate::config::LakeLayout;
+use crate::lake::{self, Tree};
+use crate::model::{Dataset, RESTATEMENTS};
 use crate::table;
 
 /// The schema, or database, in which every engine keeps the tables.
@@ -13,14 +14,18 @@ pub(super) const SCHEMA: &str = "trendlake";
 pub(super) const NOT_ADDITIVE: &str = "Unique and returning users do not add up over rows, days or slices: one person counts once in each. \
      A month's are in user_engagement_summary, from a request over the whole month, and never a sum of days.";
 
-/// A dataset.
+/// A dataset, or the restatements.
 pub(super) struct Table {
     pub name: &'static str,
     pub comment: String,
     pub columns: Vec<Column>,
     /// The columns of which no two rows have the same.
     pub key: Vec<&'static str>,
-    /// What finds its files, relative to the root of the datasets' folders.
+    /// The column that says since when a row is there.
+    pub loaded_at: &'static str,
+    /// Its folder, relative to the lake's root.
+    pub folder: String,
+    /// What finds its files, relative to the lake's root.
     pub glob: String,
     /// How its layout names its folders.
     tree: Tree,
@@ -38,22 +43,37 @@ pub(super) struct Column {
 
 impl Table {
     pub(super) fn of(dataset: Dataset, tree: Tree) -> Self {
-        let schema = table::schema(dataset);
-        let columns = schema.fields().iter().map(|field| Column {
-            name: field.name().clone(),
-            data_type: field.data_type().clone(),
-            is_nullable: field.is_nullable(),
-            is_additive: !field.metadata().contains_key("trendlake.additive"),
-            comment: field.metadata().get("comment").cloned().unwrap_or_default(),
-        });
         Self {
             name: dataset.as_str(),
             comment: format!("{}. {NOT_ADDITIVE}", table::about(dataset)),
-            columns: columns.collect(),
+            columns: columns(&table::schema(dataset)),
             key: [&["stream_id"], table::sort_columns(dataset)].concat(),
+            loaded_at: "fetched_at",
+            folder: tree.folder(dataset),
             glob: tree.glob(dataset),
             tree,
         }
+    }
+
+    /// The figures that have changed after their time. No row of it is settled or not.
+    pub(super) fn restatements() -> Self {
+        Self {
+            name: RESTATEMENTS,
+            comment: format!(
+                "Figures that have changed after their day or hour was over: one row per figure and change. {NOT_ADDITIVE}"
+            ),
+            columns: columns(&table::restatement_schema()),
+            key: [&["stream_id", "grain"], &table::RESTATEMENT_SORT[..]].concat(),
+            loaded_at: "restated_at",
+            folder: RESTATEMENTS.to_owned(),
+            glob: Tree::restatement_glob(),
+            tree: lake::tree(LakeLayout::Stream),
+        }
+    }
+
+    /// Whether its rows say whether they have settled.
+    pub(super) fn has_final(&self) -> bool {
+        self.columns.iter().any(|column| column.name == "is_final")
     }
 
     /// Its name within the schema.
@@ -82,6 +102,18 @@ impl Table {
     pub(super) fn lines(columns: &[Column], line: impl Fn(&Column) -> String) -> String {
         columns.iter().map(|column| format!("    {}", line(column))).collect::<Vec<_>>().join(",\n")
     }
+}
+
+/// The columns of the files.
+fn columns(schema: &Schema) -> Vec<Column> {
+    let column = |field: &FieldRef| Column {
+        name: field.name().clone(),
+        data_type: field.data_type().clone(),
+        is_nullable: field.is_nullable(),
+        is_additive: !field.metadata().contains_key("trendlake.additive"),
+        comment: field.metadata().get("comment").cloned().unwrap_or_default(),
+    };
+    schema.fields().iter().map(column).collect()
 }
 
 /// An engine's names of the types.

@@ -31,7 +31,7 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
         let path = table.path();
         let pattern = format!(
             "PATTERN = '.*/{}'",
-            table.glob.rsplit('/').next().unwrap_or_default().replace('.', "[.]")
+            table.glob.rsplit('/').next().unwrap_or_default().replace('.', "[.]").replace('*', "[^/]*")
         );
         let value = |c: &Column| {
             let kind = types.of(&c.data_type);
@@ -50,14 +50,14 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
             Table::lines(&table.columns, value),
             Table::lines(&folders, of_folder),
             names.join(", "),
-            table.name,
+            table.folder,
         ));
         script.setup.push(view(
             table,
             |c| format!("{} COMMENT {}", c.name, escaped(&c.comment)),
             &format!("COMMENT = {}", escaped(&table.comment)),
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
         script.setup.push(format!(
             "CREATE TABLE IF NOT EXISTS {path}_loaded (\n{}\n)\nCOMMENT = {}",
             Table::lines(&table.columns, |c| {
@@ -73,7 +73,7 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
         script.after_each_run.push(format!("DELETE FROM {path}_loaded"));
         script.after_each_run.push(format!(
             "COPY INTO {path}_loaded\nFROM @{SCHEMA}.lake/{}/\n{pattern}\n{FORMAT}\nMATCH_BY_COLUMN_NAME = CASE_INSENSITIVE\nFORCE = TRUE",
-            table.name
+            table.folder
         ));
         script.after_each_run.push("COMMIT".into());
     }
@@ -100,7 +100,7 @@ pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     for table in tables {
         let partitions: Vec<_> = table.folders().map(|c| format!("{} STRING", c.name)).collect();
-        let folder = format!("{root}/{}", table.name);
+        let folder = format!("{root}/{}", table.folder);
         script.setup.push(format!(
             "CREATE OR REPLACE EXTERNAL TABLE {}_files\nWITH PARTITION COLUMNS ({})\nOPTIONS (\n    format = 'PARQUET',\n    uris = [{}],\n    hive_partition_uri_prefix = {}\n)",
             table.path(),
@@ -113,7 +113,7 @@ pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
             |c| format!("{} OPTIONS (description = {})", c.name, escaped(&c.comment)),
             &format!("OPTIONS (description = {})", escaped(&table.comment)),
         ));
-        script.setup.push(final_view(table));
+        script.setup.extend(final_view(table));
     }
     Script::Statements(script)
 }
@@ -156,13 +156,13 @@ pub(super) fn redshift(root: &str, tables: &[Table]) -> Script {
         script.setup.push(format!(
             "CREATE EXTERNAL TABLE {SCHEMA}_files.{name} (\n{}\n)\nSTORED AS PARQUET\nLOCATION {}",
             lines.join("\n"),
-            quoted(&format!("{root}/{name}/"))
+            quoted(&format!("{root}/{}/", table.folder))
         ));
         let bound_late = " WITH NO SCHEMA BINDING";
         script.setup.push(format!(
             "CREATE OR REPLACE VIEW {path} AS\n    SELECT * FROM {SCHEMA}_files.{name}{bound_late}"
         ));
-        script.setup.push(final_view(table) + bound_late);
+        script.setup.extend(final_view(table).map(|view| view + bound_late));
         script.setup.push(format!("COMMENT ON VIEW {path} IS {}", quoted(&table.comment)));
     }
     Script::Statements(script)

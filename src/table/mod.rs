@@ -22,7 +22,7 @@ pub use pack::{Flaws, Packed, Part, Parts, inspect_pack, pack, read_parts, unpac
 pub use parquet::{DamagedError, decode, decode_rows, encode, read_footer};
 pub use periods::{period_batch, period_rows};
 pub use restated::{
-    RESTATEMENT_SORT, Replaced, Restatements, change_id, decode_restatements, encode_restatements,
+    METRICS, RESTATEMENT_SORT, Replaced, Restatements, change_id, decode_restatements, encode_restatements,
     inspect_restatements, restated, restatement_schema, united,
 };
 pub use schema::{FORMAT_VERSION, about, schema, sort_columns};

@@ -29,11 +29,11 @@ use super::footer::Footer;
 use super::hash::content_hash;
 use super::inspect::column;
 use super::parquet::{DamagedError, decode_as, entry, sorting_of};
-use super::schema::{FORMAT_VERSION, field, sort_columns};
+use super::schema::{FORMAT_VERSION, field, not_additive, sort_columns};
 use crate::model::{Dataset, Month, RESTATEMENTS, Unit, UnitKind, settled_at};
 
-/// The figures that are compared.
-const METRICS: [&str; 3] = ["unique_users", "new_users", "returning_users"];
+/// The figures that are compared: what `metric` may say.
+pub const METRICS: [&str; 3] = ["unique_users", "new_users", "returning_users"];
 
 /// The columns by which the rows are sorted, ascending: the figure, then the time of the change.
 pub const RESTATEMENT_SORT: [&str; 7] =
@@ -58,13 +58,13 @@ pub fn restatement_schema() -> SchemaRef {
             field("date", DataType::Date32, false, "local date"),
             field("hour", DataType::Int8, true, "local hour, 0 to 23; null for the figure of a day"),
             text("metric", "the figure's column: unique_users, new_users or returning_users"),
-            field("old_value", DataType::Int64, false, "what the lake held"),
-            field(
+            not_additive(field("old_value", DataType::Int64, false, "what the lake held")),
+            not_additive(field(
                 "new_value",
                 DataType::Int64,
                 true,
                 "what the lake holds since; null where the API gave no figure any more",
-            ),
+            )),
             instant("old_fetched_at", "when the answer with the old value was first seen"),
             instant("restated_at", "when the answer with the new value was first seen"),
         ]))

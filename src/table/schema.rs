@@ -130,7 +130,7 @@ pub(super) fn field(name: &str, data_type: DataType, nullable: bool, comment: &s
     Field::new(name, data_type, nullable).with_metadata(metadata)
 }
 
-fn not_additive(field: Field) -> Field {
+pub(super) fn not_additive(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(ADDITIVE, "false");
     field.with_metadata(metadata)

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use arrow::datatypes::Schema;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use trendlake::clock::Clock;
-use trendlake::model::Dataset;
+use trendlake::model::{Dataset, RESTATEMENTS};
 use trendlake::simulator::Settings;
 use trendlake::table;
 
@@ -96,16 +97,16 @@ fn scripts(sandbox: &Sandbox, engines: &[&str]) -> PathBuf {
     let folder = sandbox.path("scripts");
     std::fs::create_dir(&folder).unwrap();
     for engine in engines {
-        let text = sandbox.run(&["sql", engine]).expect(0).stdout;
+        let text = sandbox.run(&["sql", engine, "--restatements"]).expect(0).stdout;
         std::fs::write(folder.join(format!("{engine}.sql")), text).unwrap();
-        let json = sandbox.run(&["sql", engine, "--output", "json"]).expect(0).stdout;
+        let json = sandbox.run(&["sql", engine, "--restatements", "--output", "json"]).expect(0).stdout;
         std::fs::write(folder.join(format!("{engine}.json")), json).unwrap();
     }
     folder
 }
 
 /// Streams whose folders look like numbers, of two zones and two slices, and a simulator whose clock can be
-/// moved, in which figures grow for two months. One stream lacks figures, and has a name full of quotes.
+/// moved, in which figures grow for two months: they have been restated once. One stream lacks figures, and has a name full of quotes.
 fn restating(layout: &'static str, first_date: &str) -> (Clock, Sandbox) {
     const STREAMS: [(&str, &str, &str); 3] =
         [("\"it's, \\\"so\\\" \\\\ $1\"", "7", "UTC"), ("b", "8", "America/New_York"), ("c", "42", "UTC")];
@@ -122,19 +123,16 @@ fn restating(layout: &'static str, first_date: &str) -> (Clock, Sandbox) {
         )
     };
     sandbox.configure(0, first_date, &STREAMS.map(table).concat());
+    sandbox.run(&["run"]).expect(0);
+    clock.step(TimeDelta::days(3));
+    sandbox.run(&["run"]).expect(0);
     (clock, sandbox)
-}
-
-/// Where the folders of the datasets are.
-fn root(sandbox: &Sandbox, layout: &str) -> PathBuf {
-    sandbox.path(if layout == "packed" { "lake/packed" } else { "lake" })
 }
 
 /// Fills a lake with all that is peculiar, reads it, has figures restated, and reads it again.
 fn every_engine_finds_every_row(layout: &'static str, engines: &[&str]) {
     // A year has both changes of the clocks.
     let (clock, sandbox) = restating(layout, &months_ago(12));
-    sandbox.run(&["run"]).expect(0);
     // What is no data must not be read as such.
     for (name, bytes) in sandbox.data_files().into_iter().step_by(10) {
         let parked = sandbox.path("lake/_trendlake/parked/suspect").join(name);
@@ -145,7 +143,7 @@ fn every_engine_finds_every_row(layout: &'static str, engines: &[&str]) {
     let printed: Vec<_> =
         engines.iter().copied().filter(|engine| ENGINES.iter().any(|(name, _)| name == engine)).collect();
     let scripts = scripts(&sandbox, &printed);
-    let mut readers = Talk::start("compare.py", &[&root(&sandbox, layout), &scripts], engines);
+    let mut readers = Talk::start("compare.py", &[&sandbox.path("lake"), &scripts], engines);
     let before = readers.ask();
     for dataset in Dataset::ALL {
         let found = &before["datasets"][dataset.as_str()];
@@ -156,9 +154,18 @@ fn every_engine_finds_every_row(layout: &'static str, engines: &[&str]) {
     }
     let comments = before["comments"].as_object().unwrap();
     assert_eq!(comments.len(), printed.len());
-    let schema = table::schema(Dataset::Daily);
-    let comment = &schema.field_with_name("unique_users").unwrap().metadata()["comment"];
-    assert!(comments.values().all(|found| found == comment), "{comments:?}");
+    let comment =
+        |schema: &Schema, name: &str| schema.field_with_name(name).unwrap().metadata()["comment"].clone();
+    let expected = json!([
+        comment(&table::schema(Dataset::Daily), "unique_users"),
+        comment(&table::restatement_schema(), "old_value")
+    ]);
+    assert!(comments.values().all(|found| *found == expected), "{comments:?}");
+    // The restatements have figures of days, whose hour is null, and of hours, and none of them is settled or not.
+    let restated = |found: &Value, what: &str| found["datasets"][RESTATEMENTS][what].as_u64().unwrap();
+    assert!(restated(&before, "nulls") > 0, "{before}");
+    assert!(restated(&before, "nulls") < restated(&before, "rows"), "{before}");
+    assert_eq!(restated(&before, "final"), 0);
 
     clock.step(TimeDelta::days(3));
     sandbox.run(&["run"]).expect(0);
@@ -168,6 +175,7 @@ fn every_engine_finds_every_row(layout: &'static str, engines: &[&str]) {
         assert_eq!(of(&before)["rows"], of(&after)["rows"]);
         assert_ne!(of(&before)["digest"], of(&after)["digest"], "{dataset}: nothing was restated");
     }
+    assert!(restated(&after, "rows") > restated(&before, "rows"), "{after}");
     readers.close();
 }
 
@@ -194,9 +202,8 @@ fn spark_reads_them_too() {
 fn a_reader_never_finds_a_row_twice() {
     for layout in LAYOUTS {
         let (clock, sandbox) = restating(layout, &months_ago(3));
-        sandbox.run(&["run"]).expect(0);
         let scripts = scripts(&sandbox, &["duckdb", "dbt"]);
-        let mut reader = Talk::start("follow.py", &[&root(&sandbox, layout), &scripts], &[]);
+        let mut reader = Talk::start("follow.py", &[&sandbox.path("lake"), &scripts], &[]);
         assert_eq!(reader.line(), "reading\n");
         let month = &months_ago(3)[..7];
         let mut killed = 0;
@@ -230,7 +237,9 @@ fn every_statement_is_read_by_a_parser_of_its_dialect() {
         let cases = places.iter().flat_map(|place| layouts.map(|layout| (place, layout)));
         for (number, (place, layout)) in cases.enumerate() {
             let mut program = super::support::program();
-            program.args(["sql", engine, "--location", place, "--output", "json"]).args(layout);
+            program
+                .args(["sql", engine, "--location", place, "--restatements", "--output", "json"])
+                .args(layout);
             let output = program.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let file = folder.path().join(format!("{engine}-{number}.json"));
@@ -272,12 +281,14 @@ fn what_is_printed() {
         ("spark", "s3://bucket/lake"),
         ("dbt", "s3://bucket/lake"),
     ] {
-        snapshot(&format!("sql_{engine}"), &sandbox.run(&["sql", engine, "--lake", lake]));
+        let printed = sandbox.run(&["sql", engine, "--lake", lake, "--restatements"]);
+        snapshot(&format!("sql_{engine}"), &printed);
     }
-    snapshot("sql_postgres", &sandbox.run(&["sql", "postgres", "--location", "/srv/lake"]));
+    let postgres = ["sql", "postgres", "--location", "/srv/lake", "--restatements"];
+    snapshot("sql_postgres", &sandbox.run(&postgres));
     snapshot("sql_without_configuration", &sandbox.run(&["sql", "athena", "--location", "s3://bucket/lake"]));
     snapshot("sql_json", &sandbox.run(&["sql", "spark", "--location", "/srv/lake", "--output", "json"]));
-    let packed = ["sql", "athena", "--location", "s3://bucket/lake", "--packed"];
+    let packed = ["sql", "athena", "--location", "s3://bucket/lake", "--packed", "--restatements"];
     snapshot("sql_packed", &sandbox.run(&packed));
     snapshot("sql_out_of_reach", &sandbox.run(&["sql", "snowflake"]));
     snapshot("sql_bad_location", &sandbox.run(&["sql", "duckdb", "--location", "ftp://user:pass@host/lake"]));
@@ -293,4 +304,5 @@ fn a_dataset_that_no_stream_fills_has_no_table() {
         let is_there = text.contains(&format!("CREATE OR REPLACE VIEW trendlake.{dataset} AS"));
         assert_eq!(is_there, dataset.unit_kind() == trendlake::model::UnitKind::Daily, "{dataset}");
     }
+    assert!(!text.contains(RESTATEMENTS), "DuckDB would fail until there are any");
 }

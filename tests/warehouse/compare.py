@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from engines import ENGINES, datasets
+from engines import ENGINES, RESTATEMENTS, tables
 
 
 def ordered(table, schema):
@@ -60,24 +60,27 @@ def digest(table):
 
 def read(lake, engines):
     found = {}
-    for dataset in datasets(lake):
-        files = pa.dataset.dataset(f"{lake}/{dataset}", format="parquet", partitioning=None)
+    for dataset, folder in tables(lake).items():
+        files = pa.dataset.dataset(folder, format="parquet", partitioning=None)
         schema = files.schema.remove_metadata()
         schema = pa.schema([field.remove_metadata() for field in schema])
         whole = ordered(files.to_table(), schema)
-        final = whole.filter(whole["is_final"])
-        for name, reference in [(dataset, whole), (f"{dataset}_final", final)]:
+        references = {dataset: whole}
+        if dataset != RESTATEMENTS:
+            references[f"{dataset}_final"] = whole.filter(whole["is_final"])
+        for name, reference in references.items():
             for engine, reader in engines.items():
                 judge(engine, name, reader.read(name, schema), reference)
         found[dataset] = {
             "rows": whole.num_rows,
-            "final": final.num_rows,
-            "nulls": whole["unique_users"].null_count,
+            "final": references.get(f"{dataset}_final", pa.table({})).num_rows,
+            "nulls": whole["hour" if dataset == RESTATEMENTS else "unique_users"].null_count,
             "streams": sorted(pc.unique(whole["stream_id"]).to_pylist()),
             "digest": digest(whole),
         }
-    comment = {e: r.comment("user_engagement_daily", "unique_users") for e, r in engines.items() if hasattr(r, "comment")}
-    return {"datasets": found, "comments": comment}
+    of = [("user_engagement_daily", "unique_users"), (RESTATEMENTS, "old_value")]
+    comments = {e: [r.comment(*column) for column in of] for e, r in engines.items() if hasattr(r, "comment")}
+    return {"datasets": found, "comments": comments}
 
 
 def main():

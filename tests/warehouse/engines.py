@@ -22,15 +22,25 @@ import pyarrow.dataset
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
-def datasets(lake):
-    """The datasets of a lake: its folders, without the one that is no data and that of restatements."""
-    others = ("_", "user_engagement_restatements")
-    return sorted(name for name in os.listdir(lake) if not name.startswith(others))
+RESTATEMENTS = "user_engagement_restatements"
 
 
-def folders(lake):
-    """The columns that the folders of a dataset stand for: a stream and a month, or a month and a pack."""
-    below = next(os.walk(os.path.join(lake, "user_engagement_daily")))
+def tables(lake):
+    """The tables of a lake with their folders, whatever its layout."""
+    roots = [root for root in (lake, f"{lake}/packed") if os.path.isdir(root)]
+    found = {name: f"{root}/{name}" for root in roots for name in os.listdir(root) if name.startswith("user_")}
+    return dict(sorted(found.items()))
+
+
+def views(lake):
+    """The tables, and those of settled figures, which the restatements have not, with the folders."""
+    return {f"{name}{kind}": folder for name, folder in tables(lake).items() for kind in ["", "_final"]
+            if (name, kind) != (RESTATEMENTS, "_final")}
+
+
+def columns(folder):
+    """The columns that the folders of a table stand for: a stream and a month, or a month and a pack."""
+    below = next(os.walk(folder))
     names = []
     while below[1]:
         names.append(below[1][0].split("=")[0])
@@ -182,9 +192,9 @@ class Polars:
     def read(self, name, _reference):
         pl = self.pl
         frame = pl.scan_parquet(
-            f"{self.lake}/{name.removesuffix('_final')}/**/data.parquet",
+            f"{views(self.lake)[name]}/**/*.parquet",
             hive_partitioning=True,
-            hive_schema=dict.fromkeys(folders(self.lake), pl.String),
+            hive_schema=dict.fromkeys(columns(views(self.lake)[name]), pl.String),
         )
         if name.endswith("_final"):
             frame = frame.filter(pl.col("is_final"))
@@ -199,13 +209,13 @@ class Datafusion:
         # It would go on with the sizes of files that have been replaced since.
         self.context.sql("SET datafusion.runtime.list_files_cache_limit = '0K'")
         self.context.sql("CREATE SCHEMA trendlake")
-        for dataset in datasets(lake):
+        for name, folder in views(lake).items():
+            table = name.removesuffix("_final")
             self.context.sql(
-                f"CREATE EXTERNAL TABLE trendlake.{dataset} STORED AS PARQUET"
-                f" PARTITIONED BY ({', '.join(folders(lake))}) LOCATION '{lake}/{dataset}/'"
-            )
-            self.context.sql(
-                f"CREATE VIEW trendlake.{dataset}_final AS SELECT * FROM trendlake.{dataset} WHERE is_final"
+                f"CREATE EXTERNAL TABLE trendlake.{name} STORED AS PARQUET"
+                f" PARTITIONED BY ({', '.join(columns(folder))}) LOCATION '{folder}/'"
+                if name == table
+                else f"CREATE VIEW trendlake.{name} AS SELECT * FROM trendlake.{table} WHERE is_final"
             )
 
     def read(self, name, _reference):
@@ -219,11 +229,12 @@ class Pyarrow:
         self.lake = lake
 
     def read(self, name, _reference):
-        columns = pa.schema([(folder, pa.string()) for folder in folders(self.lake)])
+        folder = views(self.lake)[name]
+        schema = pa.schema([(column, pa.string()) for column in columns(folder)])
         dataset = pa.dataset.dataset(
-            f"{self.lake}/{name.removesuffix('_final')}",
+            folder,
             format="parquet",
-            partitioning=pa.dataset.partitioning(columns, flavor="hive"),
+            partitioning=pa.dataset.partitioning(schema, flavor="hive"),
         )
         final = pa.dataset.field("is_final") if name.endswith("_final") else None
         return dataset.to_table(filter=final)

@@ -25,8 +25,9 @@ def main():
     print("reading", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
         for dataset, key in keys_of.items():
+            figure = "new_value" if dataset == engines.RESTATEMENTS else "unique_users"
             rows, keys, users = reader.db.execute(
-                f"SELECT count(*), count(DISTINCT ({key})), sum(unique_users) FROM trendlake.{dataset}"
+                f"SELECT count(*), count(DISTINCT ({key})), sum({figure}) FROM trendlake.{dataset}"
             ).fetchall()[0]
             if rows != keys or rows < seen[dataset]:
                 sys.exit(f"{dataset}: {rows} rows with {keys} keys, and {seen[dataset]} rows before")
