@@ -90,7 +90,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
              earlier months, drop the tables and make them anew. That touches no data."
             .into(),
         None => format!(
-            "Without a configuration each query has to say `stream = '<id>'`, and months before {FIRST_MONTH} are not looked for."
+            "Without a configuration each query on a table with the folder `stream` has to say `stream = '<id>'`, and months before {FIRST_MONTH} are not looked for."
         ),
     });
     let stream = match streams {
