@@ -5,12 +5,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: test setup fmt lint scripts check-tests otlp deploy doc planted crash simulate warehouse fuzz deny
+.PHONY: test setup fmt lint scripts check-tests features deploy doc planted crash simulate warehouse fuzz deny
 .PHONY: bench bench-check bench-peers bench-growth
 
 PYTHON := target/venv/bin/python
 
-test: setup fmt lint scripts check-tests otlp deploy doc planted $(if $(shell command -v cargo-deny),deny)
+test: setup fmt lint scripts check-tests features deploy doc planted $(if $(shell command -v cargo-deny),deny)
 
 # A C compiler, strace, a browser, and target/venv with what the tests need of Python.
 setup:
@@ -32,10 +32,12 @@ scripts: setup
 check-tests: setup
 	INSTA_UPDATE=no cargo test --locked
 
-# What the feature adds, and no more: it has a few small crates more than the rest.
-otlp:
-	cargo clippy --locked --features otlp -- -D warnings
-	cargo test --locked --features otlp --test it -- otlp::
+# What only the image and releases are built with, in one pass: what the features add, and what they could break.
+FEATURES := otlp,delta
+features: setup
+	cargo clippy --all-targets --locked --features $(FEATURES) -- -D warnings
+	INSTA_UPDATE=no cargo test --locked --features $(FEATURES) --test it -- otlp:: delta:: tables a_seed_says_all
+	cargo test --locked --features $(FEATURES) --test crash -- fault_36 fault_38
 
 # Manifests, chart, image, units, alerts and dashboard, against the program and its metrics. It is linked statically,
 # as the image needs it. `-B` leaves no __pycache__ behind.

@@ -42,7 +42,7 @@
 //! 8. No secret and no token reaches a log, an error or the lake.
 //!
 //! What is absent on purpose: a state file, a scheduler's memory, deletes of data (but of what a migration
-//! has copied), and any addition of unique users.
+//! has copied, and a table no longer names), and any addition of unique users.
 
 pub mod chance;
 pub mod cli;

@@ -114,8 +114,11 @@ pub(super) enum Command {
     /// Raw answers are kept under `_trendlake/raw/` of streams with `keep_raw = true`. An older answer never
     /// replaces a newer one.
     Replay(Replay),
-    /// Remove raw answers that newer ones have taken the place of.
-    Vacuum,
+    /// Remove what counts no more: raw answers that newer ones have replaced, and old files of Delta tables.
+    ///
+    /// A version of a table that replaces a month leaves its old file in the table's folder, for readers under way and
+    /// for time travel. What no version has named for a while is removed here.
+    Vacuum(Vacuum),
     /// Print what makes an engine or a warehouse read the lake: tables, views, comments.
     ///
     /// Nothing is looked up in the lake, and nothing is sent anywhere. docs/WAREHOUSE.md has a recipe for each.
@@ -245,6 +248,16 @@ pub(super) struct Sql {
     /// while the lake has none.
     #[arg(long)]
     pub restatements: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Vacuum {
+    /// For how long a table's files are kept after they have ceased to count, and with them the versions that name them.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub retention: humantime::Duration,
+    /// Only tell what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]

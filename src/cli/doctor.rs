@@ -178,8 +178,12 @@ async fn try_lake_steps(setup: &Setup) -> Result<Vec<String>, Failure> {
     if replaced == Commit::Conflict {
         return Err(Failure::setting(format!("{location}: a replacement whose condition held was refused")));
     }
-    if let Layout::Packed(groups) = Shelf::open(lake, &setup.settings, &setup.clock).await?.layout() {
-        steps.push(format!("keeps streams packed: {}", text::count(groups.count().into(), "group")));
+    match Shelf::open(lake, &setup.settings, &setup.clock).await?.layout() {
+        Layout::Stream => {}
+        Layout::Packed(groups) => {
+            steps.push(format!("keeps streams packed: {}", text::count(groups.count().into(), "group")));
+        }
+        Layout::Delta => steps.push("keeps Delta tables".into()),
     }
     steps.push(if setup.settings.lake.single_writer {
         "replaces objects without conditions, as `single_writer` vouches for one writer".into()

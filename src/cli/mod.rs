@@ -112,7 +112,6 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Plan(command) => plan::plan(common, &command, printer).await,
             Command::Run(command) => run::run(common, &command, printer).await,
             Command::Replay(command) => run::replay(common, &command, printer).await,
-            Command::Vacuum => vacuum::vacuum(common, printer).await,
             Command::Backfill(command) => run::backfill(common, &command, printer).await,
             Command::Status(command) => status::status(common, &command, printer).await,
             Command::Changes(command) => changes::changes(common, &command, printer).await,
@@ -121,6 +120,7 @@ fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<
             Command::Repair(selection) => verify::repair(common, &selection, printer).await,
             Command::Accept(command) => accept::accept(common, &command, printer).await,
             Command::Migrate => migrate::migrate(common, printer).await,
+            Command::Vacuum(command) => vacuum::vacuum(&command, common, printer).await,
             Command::Simulate(command) => simulate::simulate(common, command, printer).await,
             Command::Demo(command) => demo::demo(&command, printer).await,
             Command::Init(_)
@@ -177,7 +177,7 @@ impl Setup {
         let mut streams = self.streams(&share.selection.streams)?;
         if let Some(shard) = share.shard {
             match self.shelf().await?.layout() {
-                Layout::Stream => streams.retain(|stream| shard.holds(&stream.id)),
+                Layout::Stream | Layout::Delta => streams.retain(|stream| shard.holds(&stream.id)),
                 Layout::Packed(groups) => {
                     if shard.count() > groups.count() {
                         warn!(%shard, groups = groups.count(), "more shards than groups of streams: some get none");

@@ -13,7 +13,7 @@ pub(super) fn sql(command: &Sql, common: &Common, printer: &Printer) -> Result<u
         Some(text) => {
             let layout =
                 if command.packed { LakeLayout::Packed { groups: None } } else { LakeLayout::Stream };
-            Source::at(text.parse()?, layout)
+            Source::at(text.parse()?, layout)?
         }
         None => Source::of(&Setup::load(common)?.settings)?,
     };

@@ -111,6 +111,8 @@ pub(super) struct Lake {
     pub ca_file: Field<String>,
     /// How long to try again when the object store fails, such as `2m`.
     pub retry_timeout: Field<String>,
+    /// In which format the data is kept: `parquet` (files, each replaced whole) or `delta` (a Delta table per dataset).
+    pub format: Field<String>,
     /// How the partitions are kept in objects: `stream` (an object per stream and month) or `packed` (an object per
     /// group of streams and month, for lakes of many streams).
     pub layout: Field<String>,

@@ -99,6 +99,8 @@ pub enum LakeLayout {
         /// Into how many groups; left to the lake, and for a new one to the number of streams, where none are given.
         groups: Option<Groups>,
     },
+    /// A Delta table per dataset.
+    Delta,
 }
 
 impl LakeLayout {
@@ -108,6 +110,7 @@ impl LakeLayout {
         match self {
             Self::Stream => "stream",
             Self::Packed { .. } => "packed",
+            Self::Delta => "delta",
         }
     }
 }

@@ -47,7 +47,7 @@ use crate::plan::Planned;
 use crate::report::{Failure, Outcome, Severity, UnitReport};
 use crate::shelf::Shelf;
 
-/// How many streams of a packed lake go side by side: more than a group is meant for.
+/// How many streams go side by side where they share objects: more than a group is meant for.
 const SIDE_BY_SIDE: usize = 128;
 
 /// Whoever watches a run. Called from several tasks at once; must not block.
@@ -178,8 +178,11 @@ fn arranged(
     let Concurrency { streams, units_per_stream } = context.settings.concurrency;
     let (mut context, layout) = (context.clone(), context.shelf.layout());
     let at_once = streams_at_once(&context.settings, layout);
-    let Layout::Packed(groups) = layout else { return (context, planned, at_once) };
-    planned.sort_by_key(|(stream, _)| groups.of(&stream.id));
+    match layout {
+        Layout::Stream => return (context, planned, at_once),
+        Layout::Packed(groups) => planned.sort_by_key(|(stream, _)| groups.of(&stream.id)),
+        Layout::Delta => {}
+    }
     context.turns = Turns(Some(Arc::new(Semaphore::new(streams * units_per_stream))));
     (context, planned, at_once)
 }
@@ -189,7 +192,7 @@ fn arranged(
 pub fn streams_at_once(settings: &Settings, layout: Layout) -> usize {
     match layout {
         Layout::Stream => settings.concurrency.streams,
-        Layout::Packed(_) => settings.concurrency.streams.max(SIDE_BY_SIDE),
+        Layout::Packed(_) | Layout::Delta => settings.concurrency.streams.max(SIDE_BY_SIDE),
     }
 }
 

@@ -201,15 +201,17 @@ impl RawAnswers {
         reads.try_filter_map(async |unsound| Ok(unsound)).try_collect().await
     }
 
-    /// Removes all but the newest of each unit, and gives how many that were, and their bytes.
+    /// Removes all but the newest of each unit, unless it is a `dry_run`, and gives how many that are, and their bytes.
     ///
     /// # Errors
     /// When one cannot be removed.
-    pub async fn vacuum(&self, lake: &Lake) -> Result<(u64, u64), lake::Error> {
+    pub async fn vacuum(&self, lake: &Lake, dry_run: bool) -> Result<(u64, u64), lake::Error> {
         let (mut count, mut bytes) = (0, 0);
         for names in self.0.values() {
             for (name, size) in &names[..names.len() - 1] {
-                lake.delete_internal(name).await?;
+                if !dry_run {
+                    lake.delete_internal(name).await?;
+                }
                 count += 1;
                 bytes += size;
             }

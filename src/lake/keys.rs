@@ -95,6 +95,46 @@ pub fn parse_pack_key(text: &str) -> Result<Pack, ForeignKeyError> {
     })
 }
 
+/// The key of a file of a dataset kept as a Delta table, by the path that the table's log has, relative to the lake's root.
+#[must_use]
+pub fn table_key(dataset: Dataset, path: &str) -> String {
+    format!("{}/{path}", folder(dataset, None))
+}
+
+/// The path of a partition's data file within its Delta table. No part of it needs an escape.
+#[must_use]
+pub fn table_path(partition: &Partition, name: &str) -> String {
+    format!("{}{name}.parquet", table_folder(partition))
+}
+
+/// The folder of a partition within its Delta table.
+#[must_use]
+pub fn table_folder(partition: &Partition) -> String {
+    format!("stream_id={}/month={}/", partition.stream, partition.month.first_day())
+}
+
+/// The partition of a data file of a Delta table, whose name is a hash of what is in it; whether it counts, the table's
+/// log tells.
+///
+/// # Errors
+/// When the key is of no such file: a foreign one, or one of the log.
+pub fn parse_table_key(text: &str) -> Result<Partition, ForeignKeyError> {
+    let parts: Vec<_> = text.split('/').collect();
+    let [dataset, stream, month, file] = parts[..] else { return Err(ForeignKeyError) };
+    let partition = Partition {
+        dataset: dataset_of(dataset)?,
+        stream: value(stream, "stream_id=")?.parse().map_err(|_| ForeignKeyError)?,
+        month: value(month, "month=")?
+            .strip_suffix("-01")
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| ForeignKeyError)?,
+    };
+    let name = file.strip_suffix(".parquet").ok_or(ForeignKeyError)?;
+    let is_hash = name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hash { Ok(partition) } else { Err(ForeignKeyError) }
+}
+
 fn dataset_of(text: &str) -> Result<Dataset, ForeignKeyError> {
     Dataset::ALL.into_iter().find(|d| d.as_str() == text).ok_or(ForeignKeyError)
 }
@@ -113,17 +153,19 @@ pub struct Tree {
     pub folders: [(&'static str, &'static str); 2],
 }
 
-/// How readers find the objects of this layout.
+/// How readers find the objects of this layout; nothing where the log of a table alone tells which of them count.
 #[must_use]
-pub const fn tree(layout: LakeLayout) -> Tree {
+pub const fn tree(layout: LakeLayout) -> Option<Tree> {
     const MONTH: (&str, &str) = ("month", "folder: the month of the data, such as 2026-03");
     match layout {
         LakeLayout::Stream => {
-            Tree { root: "", folders: [("stream", "folder: the stream's id, as in stream_id"), MONTH] }
+            Some(Tree { root: "", folders: [("stream", "folder: the stream's id, as in stream_id"), MONTH] })
         }
         LakeLayout::Packed { .. } => {
-            Tree { root: PACKED, folders: [MONTH, ("pack", "folder: the group of streams, such as 0-of-4")] }
+            let pack = ("pack", "folder: the group of streams, such as 0-of-4");
+            Some(Tree { root: PACKED, folders: [MONTH, pack] })
         }
+        LakeLayout::Delta => None,
     }
 }
 
@@ -190,9 +232,9 @@ mod tests {
             let found = |tree: Tree, first: &str, second: &str| {
                 tree.glob(p.dataset).replacen('*', first, 1).replacen('*', second, 1)
             };
-            prop_assert_eq!(key(&p), found(tree(LakeLayout::Stream), p.stream.as_str(), &month));
+            prop_assert_eq!(key(&p), found(tree(LakeLayout::Stream).unwrap(), p.stream.as_str(), &month));
             let pack = Pack::of(&p, Groups::new(7).unwrap());
-            let packed = found(tree(LakeLayout::Packed { groups: None }), &month, &pack.group.to_string());
+            let packed = found(tree(LakeLayout::Packed { groups: None }).unwrap(), &month, &pack.group.to_string());
             prop_assert_eq!(pack_key(&pack), packed);
             prop_assert_eq!(parse_pack_key(&pack_key(&pack)), Ok(pack));
         }
@@ -223,6 +265,34 @@ mod tests {
             prop_assert_eq!(pattern.replace('*', p.unit().kind.as_str()), key.clone());
             prop_assert_eq!(parse_key(&key), Err(ForeignKeyError));
             prop_assert_eq!(parse_restatement_key(&super::key(&p)), Err(ForeignKeyError));
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_table_have_one_spelling() {
+        let partition = Partition {
+            dataset: Dataset::Daily,
+            stream: "st-1".parse().unwrap(),
+            month: "2026-03".parse().unwrap(),
+        };
+        let name = "0123456789abcdef0123456789abcdef";
+        let key = table_key(Dataset::Daily, &table_path(&partition, name));
+        assert_eq!(key, format!("user_engagement_daily/stream_id=st-1/month=2026-03-01/{name}.parquet"));
+        assert_eq!(parse_table_key(&key), Ok(partition));
+        for other in [
+            key.replace("month=", "month=/"),
+            key.replace("2026-03-01", "2026-03-02"),
+            key.replace("2026-03-01", "2026-03"),
+            key.replace("2026-03-01", "2026-3-01"),
+            key.replace("abcdef.", "ABCDEF."),
+            key.replace("abcdef.", "abcde."),
+            key.replace("st-1", "../x"),
+            key.replace("daily", "weekly"),
+            format!("{key}/"),
+            "user_engagement_daily/_delta_log/00000000000000000000.json".into(),
+            format!("user_engagement_daily/part-00000-{name}.parquet"),
+        ] {
+            assert_eq!(parse_table_key(&other), Err(ForeignKeyError), "{other}");
         }
     }
 

@@ -24,8 +24,8 @@ use object_store::{
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
 pub use keys::{
-    ForeignKeyError, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key, restatement_key,
-    tree,
+    ForeignKeyError, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key, parse_table_key,
+    restatement_key, table_folder, table_key, table_path, tree,
 };
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 
@@ -65,6 +65,20 @@ enum Writer {
 /// What an object was when it was read or listed.
 #[derive(Clone, Debug)]
 pub struct Version(UpdateVersion);
+
+impl Version {
+    /// What stands for a version where a partition is there by the names of its files alone.
+    #[must_use]
+    pub fn named(names: &str) -> Self {
+        Self(UpdateVersion { e_tag: Some(names.into()), version: None })
+    }
+
+    /// The names, where it has some; nothing else than [`Version::named`] is to be asked.
+    #[must_use]
+    pub fn names(&self) -> &str {
+        self.0.e_tag.as_deref().unwrap_or_default()
+    }
+}
 
 /// What the writer expects to find in an object's place.
 #[derive(Clone, Debug)]
@@ -216,6 +230,15 @@ impl Lake {
         Ok((units, foreign))
     }
 
+    /// All files of a dataset that is kept as a table, or those of one of its folders, by key.
+    ///
+    /// # Errors
+    /// When the store cannot list.
+    pub async fn list_table(&self, dataset: Dataset, folder: &str) -> Result<Vec<(String, Listed)>, Error> {
+        let folder = keys::table_key(dataset, folder);
+        self.files(folder.trim_end_matches('/').to_owned()).await
+    }
+
     /// The names of all objects under a folder of [`INTERNAL`], relative to that folder, sorted.
     ///
     /// # Errors
@@ -346,7 +369,7 @@ impl Lake {
     /// # Errors
     /// When the store fails.
     pub async fn put_internal(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
-        self.overwrite(format!("{INTERNAL}/{name}"), bytes).await
+        self.put_hint(&format!("{INTERNAL}/{name}"), bytes).await
     }
 
     /// Puts the marker of a whole lake, which says by which run it has become so.
@@ -354,15 +377,19 @@ impl Lake {
     /// # Errors
     /// When the store fails.
     pub async fn mark_success(&self, run: &str) -> Result<(), Error> {
-        self.overwrite(SUCCESS.into(), format!("{run}\n").into()).await
+        self.put_hint(SUCCESS, format!("{run}\n").into()).await
     }
 
-    async fn overwrite(&self, key: String, bytes: Bytes) -> Result<(), Error> {
+    /// Puts an object of which any version does, whatever is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_hint(&self, key: &str, bytes: Bytes) -> Result<(), Error> {
         if let Writer::Folder(folder) = &self.writer {
-            let folder = folder.clone();
+            let (folder, key) = (folder.clone(), key.to_owned());
             return folder::blocking(move || folder.replace(&key, &bytes, Place::Any)).await.map(drop);
         }
-        self.put(&key, bytes, PutMode::Overwrite).await.map_err(|e| Error::of("write", &key, e))
+        self.put(key, bytes, PutMode::Overwrite).await.map_err(|e| Error::of("write", key, e))
     }
 
     /// Reads an object of [`INTERNAL`].

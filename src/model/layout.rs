@@ -16,6 +16,8 @@ pub enum Layout {
     Stream,
     /// An object per dataset, month and group of streams.
     Packed(Groups),
+    /// A Delta table per dataset.
+    Delta,
 }
 
 impl Layout {
@@ -25,6 +27,7 @@ impl Layout {
         match self {
             Self::Stream => "stream",
             Self::Packed(_) => "packed",
+            Self::Delta => "delta",
         }
     }
 }

@@ -196,7 +196,7 @@ fn written(dataset: Dataset, report: &Report) -> Value {
 
 /// The namespace and the name of a dataset of the lake.
 fn place(settings: &LakeSettings, dataset: Dataset) -> (String, String) {
-    let folder = lake::tree(settings.layout).folder(dataset);
+    let folder = lake::tree(settings.layout).map_or_else(|| dataset.to_string(), |tree| tree.folder(dataset));
     let url = match &settings.location {
         Location::Folder(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());

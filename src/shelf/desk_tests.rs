@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use object_store::memory::InMemory;
 
+use super::super::gather::LINGER;
 use super::*;
 use crate::config::Stream;
 use crate::model::{Averages, Counts, Dataset, DayPoint, Points, Slice, Summary, Trend, UnitKind, windows};
@@ -64,14 +67,14 @@ async fn what_is_expected_is_put_at_once() {
     for n in 0..STREAMS {
         desk.expect(&partition(n));
     }
-    let began = desk.clock.instant();
+    let began = desk.gather.clock().instant();
     let sounds = [0, 1, 2].map(|n| sound(n, 5));
     let one = |n: usize| put(&desk, n, &sounds[n], &Prior::Absent);
     let (a, b, c) = tokio::join!(one(0), one(1), one(2));
     assert!([a, b, c].iter().all(|outcome| matches!(outcome, Ok(Commit::Done))));
-    assert_eq!((desk.puts(), desk.clock.instant() - began), (1, Duration::ZERO));
+    assert_eq!((desk.puts(), desk.gather.clock().instant() - began), (1, Duration::ZERO));
     assert_eq!(found(&desk).await.len(), STREAMS);
-    assert!(desk.trays().is_empty(), "nothing is kept of an object that is done");
+    assert!(desk.gather.is_idle(), "nothing is kept of an object that is done");
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,20 +85,20 @@ async fn a_straggler_is_waited_for_a_little_and_one_that_will_not_come_not_at_al
     }
     let sounds = [0, 1, 2].map(|n| sound(n, 5));
     let one = |n: usize| put(&desk, n, &sounds[n], &Prior::Absent);
-    let began = desk.clock.instant();
+    let began = desk.gather.clock().instant();
     let late = async {
-        desk.clock.sleep(Duration::from_mins(1)).await;
+        desk.gather.clock().sleep(Duration::from_mins(1)).await;
         desk.no_more(&partition(1));
         one(2).await
     };
     let early = async {
         let outcome = one(0).await;
-        (outcome, desk.clock.instant() - began)
+        (outcome, desk.gather.clock().instant() - began)
     };
     let ((early, waited), late) = tokio::join!(early, late);
     assert!(matches!((early, late), (Ok(Commit::Done), Ok(Commit::Done))));
     assert_eq!((desk.puts(), waited), (2, LINGER));
-    assert_eq!(desk.clock.instant() - began, Duration::from_mins(1), "nobody is left to wait for");
+    assert_eq!(desk.gather.clock().instant() - began, Duration::from_mins(1), "nobody is left to wait for");
     let streams: Vec<_> = found(&desk).await.into_iter().map(|(stream, _)| stream).collect();
     assert_eq!(streams, ["st-0", "st-2"]);
 }
@@ -125,7 +128,7 @@ async fn a_change_of_what_is_not_there_any_more_holds_up_no_other() {
 #[tokio::test(start_paused = true)]
 async fn another_process_that_replaces_a_neighbour_is_no_conflict() {
     let ours = desk();
-    let theirs = Arc::new(Desk::new(ours.lake.clone(), ours.groups, ours.clock.clone()));
+    let theirs = Arc::new(Desk::new(ours.lake.clone(), ours.groups, ours.gather.clock().clone()));
     for n in [0, 1] {
         put(&ours, n, &sound(n, 5), &Prior::Absent).await.unwrap();
     }

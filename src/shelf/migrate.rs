@@ -46,11 +46,16 @@ pub async fn migrate(
     let note = Note::read(lake).await?;
     let there = match note.layout() {
         Some(layout) => layout,
-        None => guess(lake).await?.unwrap_or_default(),
+        None => guess(lake, clock).await?.unwrap_or_default(),
     };
     let wanted = configured(settings, Some(there));
-    if let (Layout::Packed(_), Layout::Packed(_), true) = (there, wanted, there != wanted) {
-        return Err(disagreement(there, wanted));
+    if there != wanted {
+        match (there, wanted) {
+            (Layout::Packed(_), Layout::Packed(_)) | (Layout::Delta, _) | (_, Layout::Delta) => {
+                return Err(disagreement(there, wanted));
+            }
+            _ => {}
+        }
     }
     let from = match note.leaving() {
         _ if there != wanted => there,

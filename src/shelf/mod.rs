@@ -3,7 +3,10 @@
 //! This is where the table and the lake meet. Whoever is above speaks of partitions; which object holds
 //! one, and with which others, is known here alone. A lake has one layout, which its own note tells.
 
+#[cfg(feature = "delta")]
+mod delta;
 mod desk;
+mod gather;
 mod migrate;
 mod note;
 mod packed;
@@ -15,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::BoxStream;
+use serde::Serialize;
 
 pub use migrate::{Migrated, migrate};
 pub use note::Note;
@@ -51,6 +55,8 @@ pub struct Shelf {
 enum Kept {
     Single,
     Packed(Arc<Desk>),
+    #[cfg(feature = "delta")]
+    Delta(Arc<delta::Tables>),
 }
 
 /// What is known of a partition that is there.
@@ -76,6 +82,17 @@ pub struct Survey {
     pub foreign: Vec<String>,
     /// The keys of objects that hold several partitions: what is in them has been found.
     pub shared: BTreeSet<String>,
+}
+
+/// What was removed that counted no more, or would be.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Vacuumed {
+    /// The keys of the files, sorted.
+    pub files: Vec<String>,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many files count no more and are kept, since they did lately.
+    pub kept: u64,
 }
 
 /// Whether the time at which a partition was written does not do, and it has to say itself what it is.
@@ -104,7 +121,7 @@ impl Shelf {
     pub async fn open(lake: Lake, settings: &Settings, clock: &Clock) -> Result<Self, lake::Error> {
         let note = Note::read(&lake).await?;
         let there = match (note.layout(), settings.lake.layout) {
-            (None, LakeLayout::Packed { .. }) => guess(&lake).await?,
+            (None, LakeLayout::Packed { .. } | LakeLayout::Delta) => guess(&lake, clock).await?,
             (there, _) => there,
         };
         let layout = configured(settings, there);
@@ -119,6 +136,10 @@ impl Shelf {
         let kept = match layout {
             Layout::Stream => Kept::Single,
             Layout::Packed(groups) => Kept::Packed(Arc::new(Desk::new(lake.clone(), groups, clock.clone()))),
+            #[cfg(feature = "delta")]
+            Layout::Delta => Kept::Delta(Arc::new(delta::Tables::new(&lake, clock))),
+            #[cfg(not(feature = "delta"))]
+            Layout::Delta => unreachable!("without the feature `delta`, no configuration asks for it"),
         };
         Self { lake, note: Arc::new(note), kept }
     }
@@ -173,15 +194,19 @@ impl Shelf {
         match &self.kept {
             Kept::Single => Layout::Stream,
             Kept::Packed(desk) => Layout::Packed(desk.groups()),
+            #[cfg(feature = "delta")]
+            Kept::Delta(_) => Layout::Delta,
         }
     }
 
-    /// The key of the object that holds a partition, relative to the lake.
+    /// The key of the object that holds a partition, relative to the lake; of a table, that of the partition's folder.
     #[must_use]
     pub fn key(&self, partition: &Partition) -> String {
         match &self.kept {
             Kept::Single => lake::key(partition),
             Kept::Packed(desk) => lake::pack_key(&desk.pack(partition)),
+            #[cfg(feature = "delta")]
+            Kept::Delta(_) => lake::table_key(partition.dataset, &lake::table_folder(partition)),
         }
     }
 
@@ -200,6 +225,8 @@ impl Shelf {
         match &self.kept {
             Kept::Single => single::survey(&self.lake, datasets, streams, needs_footer).await,
             Kept::Packed(desk) => packed::survey(&self.lake, desk.groups(), datasets, Some(streams)).await,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.survey(datasets, streams, needs_footer).await,
         }
     }
 
@@ -208,6 +235,8 @@ impl Shelf {
         match &self.kept {
             Kept::Single => single::survey(&self.lake, &Dataset::ALL, &[], &|_, _| false).await,
             Kept::Packed(desk) => packed::survey(&self.lake, desk.groups(), &Dataset::ALL, None).await,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.survey(&Dataset::ALL, &[], &|_, _| false).await,
         }
     }
 
@@ -216,9 +245,16 @@ impl Shelf {
     /// # Errors
     /// When the lake cannot be read, or a later version of trendlake has written there.
     pub async fn find(&self, partition: &Partition) -> Result<Option<(Found, DateTime<Utc>)>, lake::Error> {
+        // What a table's log does not name is not there: it was not listed, but read to its end.
+        #[cfg(feature = "delta")]
+        if let Kept::Delta(_) = &self.kept {
+            return Ok(None);
+        }
         let key = self.key(partition);
         let Some((bytes, written_at)) = self.lake.find(&key).await? else { return Ok(None) };
         let found = match &self.kept {
+            #[cfg(feature = "delta")]
+            Kept::Delta(_) => None,
             Kept::Single => Some(single::found(&key, &bytes)?),
             Kept::Packed(_) => packed::found(&key, &bytes, &partition.stream)?,
         };
@@ -234,6 +270,8 @@ impl Shelf {
         match &self.kept {
             Kept::Single => single::read(&self.lake, partition, repair).await,
             Kept::Packed(desk) => packed::read(desk, partition, repair).await,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.read(partition, repair).await,
         }
     }
 
@@ -245,26 +283,33 @@ impl Shelf {
         &self,
         partition: &Partition,
     ) -> Result<Option<Result<RecordBatch, DamagedError>>, lake::Error> {
-        let found = self.lake.read(&self.key(partition)).await?;
-        let Some((bytes, _)) = found else { return Ok(None) };
-        Ok(match &self.kept {
-            Kept::Single => Some(table::decode(partition.dataset, &bytes)),
-            Kept::Packed(_) => packed::rows(partition, &bytes),
-        })
+        let read = async || Ok(self.lake.read(&self.key(partition)).await?.map(|(bytes, _)| bytes));
+        match &self.kept {
+            Kept::Single => Ok(read().await?.map(|bytes| table::decode(partition.dataset, &bytes))),
+            Kept::Packed(_) => Ok(read().await?.and_then(|bytes| packed::rows(partition, &bytes))),
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.rows(partition).await,
+        }
     }
 
     /// Says which partitions may be replaced by what is under way, so that those of one object can wait for each
     /// other a little.
     pub fn expect(&self, partitions: impl IntoIterator<Item = Partition>) {
-        if let Kept::Packed(desk) = &self.kept {
-            partitions.into_iter().for_each(|partition| desk.expect(&partition));
+        match &self.kept {
+            Kept::Single => {}
+            Kept::Packed(desk) => partitions.into_iter().for_each(|partition| desk.expect(&partition)),
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => partitions.into_iter().for_each(|partition| tables.expect(&partition)),
         }
     }
 
     /// Says that this partition will not be replaced any more.
     pub fn no_more(&self, partition: &Partition) {
-        if let Kept::Packed(desk) = &self.kept {
-            desk.no_more(partition);
+        match &self.kept {
+            Kept::Single => {}
+            Kept::Packed(desk) => desk.no_more(partition),
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.no_more(partition),
         }
     }
 
@@ -290,15 +335,39 @@ impl Shelf {
         match &self.kept {
             Kept::Single => single::put(&self.lake, change, prior).await,
             Kept::Packed(desk) => desk.put(change, prior).await,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.put(change, prior).await,
         }
     }
 
-    /// How many objects were put, where they are not as many as partitions were replaced.
+    /// How many objects were put, or versions made, where they are not as many as partitions were replaced.
     #[must_use]
     pub fn puts(&self) -> Option<u64> {
         match &self.kept {
             Kept::Single => None,
             Kept::Packed(desk) => Some(desk.puts()),
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => Some(tables.versions()),
+        }
+    }
+
+    /// Removes what has not counted for `retention`, unless it is a `dry_run`; nothing comes back of a lake that keeps
+    /// nothing beside what counts.
+    ///
+    /// # Errors
+    /// When the lake fails.
+    #[cfg_attr(
+        not(feature = "delta"),
+        expect(clippy::unused_async, reason = "Delta tables are read and listed")
+    )]
+    pub async fn vacuum(&self, retention: TimeDelta, dry_run: bool) -> Result<Option<Vacuumed>, lake::Error> {
+        match &self.kept {
+            Kept::Single | Kept::Packed(_) => {
+                let _ = (retention, dry_run);
+                Ok(None)
+            }
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => Ok(Some(tables.vacuum(retention, dry_run).await?)),
         }
     }
 
@@ -315,6 +384,8 @@ impl Shelf {
         match &self.kept {
             Kept::Single => single::inspect(&self.lake, streams, whole).await,
             Kept::Packed(desk) => packed::inspect(&self.lake, desk.groups(), streams, whole).await,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.inspect(streams, whole).await,
         }
     }
 
@@ -326,6 +397,8 @@ impl Shelf {
         let mut objects = match &self.kept {
             Kept::Single => single::objects(&self.lake).await?,
             Kept::Packed(desk) => packed::objects(&self.lake, desk.groups()).await?,
+            #[cfg(feature = "delta")]
+            Kept::Delta(tables) => tables.objects().await?,
         };
         let restatements = self.lake.list_restatements(None).await?.0.into_iter();
         objects.extend(restatements.map(|(unit, listed)| (lake::restatement_key(&unit), listed)));
@@ -334,7 +407,11 @@ impl Shelf {
 }
 
 /// The layout of a lake whose note does not tell it: that of the objects there. Nothing where there are none.
-async fn guess(lake: &Lake) -> Result<Option<Layout>, lake::Error> {
+async fn guess(lake: &Lake, clock: &Clock) -> Result<Option<Layout>, lake::Error> {
+    #[cfg(feature = "delta")]
+    if delta::exists(lake, clock).await? {
+        return Ok(Some(Layout::Delta));
+    }
     for dataset in Dataset::ALL {
         if let Some(pack) = lake.list_packs(dataset).await?.objects.keys().next() {
             return Ok(Some(Layout::Packed(pack.group.groups())));
@@ -353,6 +430,7 @@ async fn guess(lake: &Lake) -> Result<Option<Layout>, lake::Error> {
 fn configured(settings: &Settings, there: Option<Layout>) -> Layout {
     match (settings.lake.layout, there) {
         (LakeLayout::Stream, _) => Layout::Stream,
+        (LakeLayout::Delta, _) => Layout::Delta,
         (LakeLayout::Packed { groups: Some(groups) }, _) => Layout::Packed(groups),
         (LakeLayout::Packed { groups: None }, Some(there @ Layout::Packed(_))) => there,
         (LakeLayout::Packed { groups: None }, _) => {
@@ -370,6 +448,14 @@ fn disagreement(there: Layout, wanted: Layout) -> lake::Error {
                 wanted.count()
             ),
             "leave `lake.groups` out; or move the lake to the layout `stream` and back: `trendlake migrate`",
+        ),
+        (Layout::Delta, _) => (
+            "the lake is kept as Delta tables, and the configuration asks for Parquet files".into(),
+            "set `lake.format = \"delta\"`; or have a new lake filled: another `lake.url`, and `trendlake backfill`",
+        ),
+        (_, Layout::Delta) => (
+            "the lake is kept in Parquet files, and `lake.format` asks for Delta tables".into(),
+            "set `lake.format` to `parquet`; or have a new lake filled: another `lake.url`, and `trendlake backfill`",
         ),
         (there, wanted) => (
             format!(

@@ -32,6 +32,7 @@ pub struct Note {
 enum Noted {
     Stream,
     Packed { groups: u32 },
+    Delta,
 }
 
 impl Noted {
@@ -39,6 +40,7 @@ impl Noted {
         match self {
             Self::Stream => Some(Layout::Stream),
             Self::Packed { groups } => Groups::new(groups).map(Layout::Packed),
+            Self::Delta => Some(Layout::Delta),
         }
     }
 }
@@ -48,6 +50,7 @@ impl From<Layout> for Noted {
         match layout {
             Layout::Stream => Self::Stream,
             Layout::Packed(groups) => Self::Packed { groups: groups.count() },
+            Layout::Delta => Self::Delta,
         }
     }
 }

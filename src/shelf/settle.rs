@@ -102,7 +102,8 @@ impl Prior {
         match self {
             Self::Absent | Self::Damaged { .. } => None,
             Self::Sound { bytes, rows, .. } if *rows == WHOLE => {
-                table::inspect(partition, bytes).ok().map(|sound| sound.batch)
+                let sound = table::inspect(partition, bytes);
+                sound.or_else(|_| table::inspect_bare(partition, bytes)).ok().map(|sound| sound.batch)
             }
             Self::Sound { footer, .. } => {
                 let batch = self.batch(partition.dataset)?;

@@ -65,16 +65,18 @@ pub struct Source {
 impl Source {
     /// A lake of which only the place and the layout are known: the datasets that a stream fills unless told
     /// otherwise.
-    #[must_use]
-    pub fn at(place: Place, layout: LakeLayout) -> Self {
+    ///
+    /// # Errors
+    /// When the lake's files are not read by where they are.
+    pub fn at(place: Place, layout: LakeLayout) -> Result<Self, PlaceError> {
         let datasets = vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary];
-        Self { place, tree: lake::tree(layout), streams: None, datasets, restatements: false }
+        Ok(Self { place, tree: tree(layout)?, streams: None, datasets, restatements: false })
     }
 
     /// The lake of a configuration: only the datasets that some stream fills.
     ///
     /// # Errors
-    /// When no engine could be told of the place.
+    /// When no engine could be told of the place, or the lake's files are not read by where they are.
     pub fn of(settings: &Settings) -> Result<Self, PlaceError> {
         let streams = &settings.streams;
         let is_filled = |dataset: &Dataset| {
@@ -84,7 +86,7 @@ impl Source {
         let ids = streams.iter().map(|s| s.id.clone()).collect();
         Ok(Self {
             place: Place::of(&settings.lake)?,
-            tree: lake::tree(settings.lake.layout),
+            tree: tree(settings.lake.layout)?,
             streams: first.map(|first| (ids, first)),
             datasets: Dataset::ALL.into_iter().filter(is_filled).collect(),
             restatements: false,
@@ -120,4 +122,8 @@ impl Source {
             Engine::Dbt => dbt::sources(&tables),
         })
     }
+}
+
+fn tree(layout: LakeLayout) -> Result<Tree, PlaceError> {
+    lake::tree(layout).ok_or_else(place::tables)
 }

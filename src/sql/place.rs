@@ -57,6 +57,14 @@ fn error(message: impl Into<String>, hint: &'static str) -> PlaceError {
     PlaceError { message: message.into(), hint }
 }
 
+/// A lake that is read by its tables' logs, never by a pattern.
+pub(super) fn tables() -> PlaceError {
+    error(
+        "the lake is kept as Delta tables, which engines read by themselves: their files hold what has been replaced, too",
+        "docs/WAREHOUSE.md says how, under \"Delta tables\"",
+    )
+}
+
 impl Place {
     /// The place of a configured lake.
     ///

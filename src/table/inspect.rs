@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use super::batch::hour_starts;
 use super::footer::Footer;
 use super::hash::content_hash;
-use super::parquet::{DamagedError, decode, encode_as, read_footer, statistics};
+use super::parquet::{DamagedError, decode, encode_as, encode_bare_as, read_footer, statistics, stream_of};
 use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
@@ -33,7 +33,23 @@ pub struct Sound {
 /// # Errors
 /// What is wrong first.
 pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedError> {
+    inspect_as(partition, bytes, false)
+}
+
+/// The same of a bare file.
+///
+/// # Errors
+/// What is wrong first.
+pub fn inspect_bare(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedError> {
+    inspect_as(partition, bytes, true)
+}
+
+fn inspect_as(partition: &Partition, bytes: &Bytes, is_bare: bool) -> Result<Sound, DamagedError> {
     let footer = read_footer(bytes)?;
+    if stream_of(bytes)?.is_some() != is_bare {
+        let text = "the column `stream_id` is there where it should not be, or the other way round";
+        return Err(DamagedError::Damaged(text.into()));
+    }
     let batch = decode(partition.dataset, bytes)?;
     if let Some(flaw) = flaw(partition, &footer, &batch) {
         return Err(DamagedError::Damaged(flaw));
@@ -41,7 +57,12 @@ pub fn inspect(partition: &Partition, bytes: &Bytes) -> Result<Sound, DamagedErr
     // Readers skip what the statistics rule out, so wrong ones hide rows.
     let said = statistics(bytes)?;
     let indexed = said.iter().any(|(_, pages)| pages.is_some());
-    if said != statistics(&encode_as(partition.dataset, &batch, &footer, indexed))? {
+    let encoded = if is_bare {
+        encode_bare_as(partition, &batch, &footer, indexed)
+    } else {
+        encode_as(partition.dataset, &batch, &footer, indexed)
+    };
+    if said != statistics(&encoded)? {
         return Err(DamagedError::Damaged("the statistics are not those of the rows".into()));
     }
     Ok(Sound { footer, batch })

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::column;
 use super::footer::{Footer, PREFIX};
 use super::schema::{ADDITIVE, FORMAT_VERSION, schema, sort_columns};
-use crate::model::Dataset;
+use crate::model::{Dataset, Partition};
 
 /// An object is no partition of ours, or no longer a sound one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,10 +61,54 @@ pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
 /// As [`encode`], with the page index or without.
 pub(super) fn encode_as(dataset: Dataset, batch: &RecordBatch, footer: &Footer, indexed: bool) -> Bytes {
     let said = footer.said().map(|(name, value)| (format!("{PREFIX}{name}"), value));
-    let properties =
-        &layout(dataset).properties[usize::from(batch.num_rows() >= MANY_ROWS)][usize::from(indexed)];
-    write(dataset, properties, said, std::slice::from_ref(batch))
+    let layout = layout(dataset);
+    let properties = layout.properties(batch, indexed);
+    write(layout, properties, said, std::slice::from_ref(batch))
 }
+
+/// The bytes of a file without the column `stream_id`, whose value its table tells: its footer says it as well.
+///
+/// # Panics
+/// When `batch` has other columns than the dataset's.
+#[must_use]
+pub fn encode_bare(partition: &Partition, batch: &RecordBatch, footer: &Footer) -> Bytes {
+    encode_bare_as(partition, batch, footer, batch.num_rows() > DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT)
+}
+
+/// As [`encode_bare`], with the page index or without.
+pub(super) fn encode_bare_as(
+    partition: &Partition,
+    batch: &RecordBatch,
+    footer: &Footer,
+    indexed: bool,
+) -> Bytes {
+    let stream = ("stream_id", partition.stream.to_string());
+    let said = footer.said().chain([stream]).map(|(name, value)| (format!("{PREFIX}{name}"), value));
+    let layout = bare_layout(partition.dataset);
+    let properties = layout.properties(batch, indexed);
+    write(layout, properties, said, &[bare(batch)])
+}
+
+/// The rows without the column `stream_id`.
+///
+/// # Panics
+/// When they have none.
+#[must_use]
+pub fn bare(batch: &RecordBatch) -> RecordBatch {
+    let mut bare = batch.clone();
+    bare.remove_column(batch.schema_ref().index_of(STREAM_ID).expect("every dataset has this column"));
+    bare
+}
+
+/// The columns of a dataset's bare files.
+fn bare_schema(dataset: Dataset) -> SchemaRef {
+    let schema = schema(dataset);
+    let fields = schema.fields().iter().filter(|field| field.name() != STREAM_ID);
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
+/// The column that a bare file leaves out, the first one; and the name of what its footer says instead.
+const STREAM_ID: &str = "stream_id";
 
 /// The bytes of a file of several streams with these entries in its footer, whose rows are sorted by stream first: a
 /// row group per batch.
@@ -73,16 +117,16 @@ pub(super) fn encode_packed(
     entries: impl Iterator<Item = (String, String)>,
     groups: &[RecordBatch],
 ) -> Bytes {
-    write(dataset, &layout(dataset).packed, entries, groups)
+    let layout = layout(dataset);
+    write(layout, &layout.packed, entries, groups)
 }
 
 fn write(
-    dataset: Dataset,
+    layout: &Layout,
     properties: &'static WriterPropertiesPtr,
     entries: impl Iterator<Item = (String, String)>,
     groups: &[RecordBatch],
 ) -> Bytes {
-    let layout = layout(dataset);
     let mut bytes = Vec::with_capacity(16 * 1024);
     let mut file = SerializedFileWriter::new(&mut bytes, layout.schema.root_schema_ptr(), properties.clone())
         .expect("every dataset's schema can be written");
@@ -105,7 +149,7 @@ fn write(
 /// The footer's entry that names the columns whose figures must not be added up over rows.
 const NOT_ADDITIVE: &str = "trendlake.not_additive";
 
-/// What is the same in every file of a dataset. Its Arrow schema stands in none of them: it would be a third of a
+/// What is the same in every file of a dataset, or in every bare one. Its Arrow schema stands in none of them: it would be a third of a
 /// small file, and every type follows from Parquet's own.
 struct Layout {
     schema: SchemaDescriptor,
@@ -116,31 +160,44 @@ struct Layout {
     properties: [[WriterPropertiesPtr; 2]; 2],
 }
 
+impl Layout {
+    /// Of files with these columns, which sort the rows of one stream, and those of several.
+    fn new(schema: &Schema, sorted: &[&str], packed: &[&str]) -> Self {
+        let not_additive = schema.fields().iter().filter(|f| f.metadata().get(ADDITIVE).is_some());
+        Self {
+            schema: ArrowSchemaConverter::new().convert(schema).expect("every column has a Parquet type"),
+            not_additive: not_additive.map(|f| f.name().as_str()).collect::<Vec<_>>().join(","),
+            properties: [false, true]
+                .map(|many| [false, true].map(|indexed| Arc::new(properties(schema, many, indexed, sorted)))),
+            // The row groups of a packed file are small enough to be one page of each column.
+            packed: Arc::new(properties(schema, true, false, packed)),
+        }
+    }
+
+    fn properties(&self, batch: &RecordBatch, indexed: bool) -> &WriterPropertiesPtr {
+        &self.properties[usize::from(batch.num_rows() >= MANY_ROWS)][usize::from(indexed)]
+    }
+}
+
 fn layout(dataset: Dataset) -> &'static Layout {
     static LAYOUTS: LazyLock<[Layout; 4]> = LazyLock::new(|| {
         Dataset::ALL.map(|dataset| {
-            let schema = schema(dataset);
-            let not_additive = schema.fields().iter().filter(|f| f.metadata().get(ADDITIVE).is_some());
-            Layout {
-                schema: ArrowSchemaConverter::new()
-                    .convert(&schema)
-                    .expect("every column has a Parquet type"),
-                not_additive: not_additive.map(|f| f.name().as_str()).collect::<Vec<_>>().join(","),
-                properties: [false, true].map(|many| {
-                    let sorted = sort_columns(dataset);
-                    [false, true].map(|indexed| Arc::new(properties(dataset, many, indexed, sorted)))
-                }),
-                // The row groups of a packed file are small enough to be one page of each column.
-                packed: Arc::new(properties(
-                    dataset,
-                    true,
-                    false,
-                    &[&["stream_id"], sort_columns(dataset)].concat(),
-                )),
-            }
+            let sorted = sort_columns(dataset);
+            Layout::new(&schema(dataset), sorted, &[&[STREAM_ID], sorted].concat())
         })
     });
-    let [daily, hourly, summary, periods] = &*LAYOUTS;
+    of(dataset, &LAYOUTS)
+}
+
+fn bare_layout(dataset: Dataset) -> &'static Layout {
+    static LAYOUTS: LazyLock<[Layout; 4]> = LazyLock::new(|| {
+        Dataset::ALL
+            .map(|dataset| Layout::new(&bare_schema(dataset), sort_columns(dataset), sort_columns(dataset)))
+    });
+    of(dataset, &LAYOUTS)
+}
+
+fn of(dataset: Dataset, [daily, hourly, summary, periods]: &'static [Layout; 4]) -> &'static Layout {
     match dataset {
         Dataset::Daily => daily,
         Dataset::Hourly => hourly,
@@ -158,18 +215,18 @@ const NOT_SEARCHED: [&str; 2] = ["hour", "time_zone"];
 /// a frame for what is a few hundred bytes.
 const MANY_ROWS: usize = 256;
 
-fn properties(dataset: Dataset, many_rows: bool, indexed: bool, sorted: &[&str]) -> WriterProperties {
+fn properties(schema: &Schema, many_rows: bool, indexed: bool, sorted: &[&str]) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("trendlake version ", env!("CARGO_PKG_VERSION")).into())
         .set_dictionary_enabled(true)
         // Statistics by page bring the page index, which lets engines skip pages by date.
         .set_statistics_enabled(if indexed { EnabledStatistics::Page } else { EnabledStatistics::Chunk })
         .set_offset_index_disabled(!indexed)
-        .set_sorting_columns(Some(sorting_of(&schema(dataset), sorted)));
+        .set_sorting_columns(Some(sorting_of(schema, sorted)));
     for name in NOT_SEARCHED {
         builder = builder.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
     }
-    for field in schema(dataset).fields() {
+    for field in schema.fields() {
         let name = field.name().as_str();
         if many_rows && COMPRESSED.contains(&name) {
             // The level that the format's own tools use: on these small files a higher one gains nothing.
@@ -247,12 +304,12 @@ pub(super) fn metadata(bytes: &Bytes, length: u64) -> Result<Option<ParquetMetaD
     }
 }
 
-/// Reads every row of a file. `bytes` is the whole file.
+/// Reads every row of a file, bare or not. `bytes` is the whole file.
 ///
 /// # Errors
 /// When the bytes are no sound Parquet, or their columns are not the dataset's.
 pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedError> {
-    decode_as(&schema(dataset), dataset.as_str(), bytes)
+    decode_rows(dataset, bytes, 0..usize::MAX)
 }
 
 /// The same for the columns of any schema, which belong to the table of this name.
@@ -269,7 +326,23 @@ pub(super) fn decode_as(
 /// # Errors
 /// When the bytes are no sound Parquet, or their columns are not the dataset's.
 pub fn decode_rows(dataset: Dataset, bytes: &Bytes, rows: Range<usize>) -> Result<RecordBatch, DamagedError> {
-    decode_some(&schema(dataset), dataset.as_str(), bytes, rows)
+    match stream_of(bytes)? {
+        None => decode_some(&schema(dataset), dataset.as_str(), bytes, rows),
+        Some(stream) => {
+            let bare = decode_some(&bare_schema(dataset), dataset.as_str(), bytes, rows)?;
+            let stream: ArrayRef = Arc::new(StringArray::new_repeated(&stream, bare.num_rows()));
+            let columns = [stream].into_iter().chain(bare.columns().iter().cloned()).collect();
+            RecordBatch::try_new(schema(dataset), columns).map_err(|e| e.to_string().into())
+        }
+    }
+}
+
+/// The stream of a bare file, which its footer says; nothing of any other. `bytes` is the whole file.
+///
+/// # Errors
+/// When the bytes are no Parquet.
+pub(super) fn stream_of(bytes: &Bytes) -> Result<Option<String>, DamagedError> {
+    entry(bytes, &format!("{PREFIX}{STREAM_ID}"))
 }
 
 fn decode_some(

@@ -24,8 +24,9 @@ use std::process::Command;
 
 use chrono::{Datelike, Months, Utc};
 
+use shelves::KEPT;
 use strace::{Blow, Call};
-use support::{LAYOUTS, Sandbox, contents, settled, walk};
+use support::{Sandbox, contents, settled, walk};
 
 /// The content hashes of partitions by key.
 type Contents = BTreeMap<String, String>;
@@ -180,7 +181,7 @@ fn killed_at_every_call(replaces: bool, layout: &'static str) {
 #[test]
 fn fault_36_killed_at_every_call_that_makes_a_lake() {
     if strace::is_there() {
-        for layout in LAYOUTS {
+        for &layout in KEPT {
             killed_at_every_call(false, layout);
         }
     }
@@ -189,7 +190,7 @@ fn fault_36_killed_at_every_call_that_makes_a_lake() {
 #[test]
 fn fault_36_killed_at_every_call_that_replaces_a_partition() {
     if strace::is_there() {
-        for layout in LAYOUTS {
+        for &layout in KEPT {
             killed_at_every_call(true, layout);
         }
     }
@@ -258,9 +259,14 @@ fn fault_48_stopped_at_every_call() {
     if !strace::is_there() {
         return;
     }
-    for scene in LAYOUTS.map(|layout| Scene::new(true, layout)) {
-        let mut by_new = BTreeSet::new();
+    for &layout in KEPT {
+        let (scene, mut by_new) = (Scene::new(true, layout), BTreeSet::new());
         for call in scene.points() {
+            // Each thread that makes a call for the first time is asked to stop there, and at the second time the
+            // program leaves at once: so calls that come once.
+            if scene.calls.iter().filter(|other| *other == call).count() > 1 {
+                continue;
+            }
             let case = format!("stopped at {call:?}");
             scene.reset();
             let ended =
@@ -284,7 +290,7 @@ fn fault_38_the_order_of_syncs() {
     if !strace::is_there() {
         return;
     }
-    for layout in LAYOUTS {
+    for &layout in KEPT {
         let (new, old) = (Scene::new(false, layout), Scene::new(true, layout));
         let deep = strace::calls(&new.program_on(&new.root.join("several/folders/deep")), &new.root);
         assert!(deep.iter().any(|call| call.name == "mkdir" && call.path == "several/folders"), "{deep:?}");
@@ -294,7 +300,7 @@ fn fault_38_the_order_of_syncs() {
             let is_sync = |call: &Call, path: &str| call.name.ends_with("sync") && call.path == path;
             let renames: Vec<_> =
                 calls.iter().enumerate().filter(|(_, c)| c.name.starts_with("rename")).collect();
-            let data = renames.iter().filter(|(_, c)| c.target.ends_with("/data.parquet")).count();
+            let data = renames.iter().filter(|(_, c)| c.target.ends_with(".parquet")).count();
             assert_eq!((data, renames.len() > 3), (3, true), "{calls:?}");
             for (at, rename) in &renames {
                 let written = calls[..*at].iter().rposition(|c| c.name == "write" && c.path == rename.path);

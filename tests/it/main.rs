@@ -9,6 +9,8 @@ mod cli;
 mod clocks;
 mod corpus;
 mod credentials;
+#[cfg(feature = "delta")]
+mod delta;
 mod disk;
 mod engines;
 mod examples;

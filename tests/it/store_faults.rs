@@ -26,10 +26,10 @@ use trendlake::shelf::Shelf;
 use trendlake::simulator::FaultRule;
 
 use super::inside::{self, Nobody};
-use super::shelves;
+use super::shelves::{self, LAYOUTS};
 use super::spine::months_ago;
 use super::stores::{Fault, Faulty, Op, Rule};
-use super::support::{self, LAYOUTS, Sandbox, settled};
+use super::support::{self, Sandbox, settled};
 
 const ALWAYS: u32 = u32::MAX;
 /// Keys of data, of the probe of conditions, and of all else.
@@ -259,6 +259,41 @@ fn fault_42_a_put_that_landed_is_recognised() {
                 bench.expect_each(op, within, fault, [0; 3]);
             }
         }
+    }
+}
+
+/// A lake of tables replaces nothing and lists nothing: it creates files, then versions that name them.
+#[cfg(feature = "delta")]
+#[test]
+fn fault_41_to_46_of_a_lake_of_tables() {
+    const LOG: &str = "/_delta_log/";
+    const FILES: &str = "/stream_id=";
+    const FIRST: &str = "/_delta_log/00000000000000000000.json";
+    let bench = Bench::new("delta");
+    for fault in [SlowDown, ServerError, TimeoutBefore] {
+        bench.expect_each(Create, DATA, fault, [74; 3]);
+        bench.expect_each(Create, LOG, fault, [74; 3]);
+        bench.expect_each(Create, FILES, fault, [74; 3]);
+        bench.expect_each(Get, DATA, fault, [74; 3]);
+        bench.expect_each(Get, FILES, fault, [74; 3]);
+    }
+    for fault in [TimeoutAfter, LostReply, ExistsByUs] {
+        bench.expect_each(Create, DATA, fault, [0; 3]);
+        bench.expect_each(Create, LOG, fault, [0; 3]);
+        bench.expect_each(Create, FILES, fault, [0; 3]);
+    }
+    for fault in [Conflict, Refused] {
+        bench.expect_each(Create, LOG, fault, [0, 0, 74]);
+        bench.expect_each(Create, FILES, fault, [0, 0, 74]);
+    }
+    for fault in [Forbidden, Expired] {
+        bench.expect_each(Create, LOG, fault, [77; 3]);
+        bench.expect_each(Create, FILES, fault, [77; 3]);
+        bench.expect_each(Get, DATA, fault, [77; 3]);
+    }
+    for fault in [CutShort, Truncated] {
+        bench.expect_each(Get, FIRST, fault, [74; 3]);
+        bench.expect_each(Get, FILES, fault, [74; 3]);
     }
 }
 

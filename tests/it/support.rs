@@ -16,7 +16,7 @@ use trendlake::model::{RESTATEMENTS, StreamId};
 use trendlake::secret::Secret;
 use trendlake::simulator::{Settings, SimulatedStream, Simulator, VerifyingKey};
 
-pub(crate) use super::shelves::{LAYOUTS, contents};
+pub(crate) use super::shelves::{asked, contents};
 
 /// The client secret of every stream of the sandbox: a canary that must turn up nowhere.
 pub(crate) const SECRET: &str = "c4n4ry-s3cr3t/+&\"\\=";
@@ -119,7 +119,6 @@ impl Sandbox {
     /// The same with a lake in this layout: before anything was run.
     pub(crate) fn in_layout(mut self, layout: &'static str) -> Self {
         let text = std::fs::read_to_string(self.path("trendlake.toml")).unwrap();
-        let asked = |layout| format!("layout = \"{layout}\"");
         std::fs::write(self.path("trendlake.toml"), text.replace(&asked(self.layout), &asked(layout)))
             .unwrap();
         self.layout = layout;
@@ -129,10 +128,11 @@ impl Sandbox {
     /// Writes the configuration anew, `more` at its end.
     pub(crate) fn configure(&self, streams: usize, first_date: &str, more: &str) {
         let mut text = format!(
-            "[lake]\nurl = \"lake\"\nlayout = \"{}\"\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
+            "[lake]\nurl = \"lake\"\n{}\n[defaults]\nbase_url = \"{}\"\nzone = \"UTC\"\nfirst_date = \"{first_date}\"\n\
              client_secret_file = \"secret\"\n\
              rate_limits = [{{ requests = 100000, per = \"1s\" }}]\n[retry]\nbase_delay = \"1ms\"\nmax_delay = \"5ms\"\nmax_rate_wait = \"1s\"\n",
-            self.layout, self.base_url
+            asked(self.layout),
+            self.base_url
         );
         for n in 1..=streams {
             let _ = write!(text, "[streams.s{n}]\nid = \"st-{n}\"\nclient_id = \"cs-{n}\"\n");

@@ -18,8 +18,9 @@ use trendlake::table;
 
 use super::cli::snapshot;
 use super::moto::python;
+use super::shelves::LAYOUTS;
 use super::spine::months_ago;
-use super::support::{LAYOUTS, Sandbox, settled, simulated};
+use super::support::{Sandbox, settled, simulated};
 
 /// What prints SQL, with a lake of each kind that it reads.
 const ENGINES: [(&str, &[&str]); 10] = [

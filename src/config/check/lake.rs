@@ -28,7 +28,14 @@ impl Checker<'_> {
             }
             return None;
         };
-        let layout = self.layout(raw);
+        let layout = self.kept(raw);
+        if let (Some(LakeLayout::Delta), true) = (layout, single_writer) {
+            let message = "the versions of a Delta table are told apart by conditional writes alone, also those of one writer";
+            let hint = Some(
+                "remove it, and use a store with conditional writes; or set `lake.format = \"parquet\"`",
+            );
+            self.report("lake.single_writer", message, hint);
+        }
         let location = self.location(&text);
         let mut options = self.options(&raw.options, location.as_ref());
         let location = location?;
@@ -48,6 +55,36 @@ impl Checker<'_> {
             single_writer,
             success_marker,
         })
+    }
+
+    /// The format and the layout.
+    fn kept(&mut self, raw: &raw::Lake) -> Option<LakeLayout> {
+        const KEY: &str = "lake.format";
+        let format = self.value(KEY, &raw.format);
+        match format.as_deref() {
+            None | Some("parquet") => self.layout(raw),
+            Some("delta") if !cfg!(feature = "delta") => {
+                let message = "this build of trendlake does not know Delta tables";
+                let hint = "use the image, or build with `cargo build --release --features delta`";
+                self.report(KEY, message, Some(hint));
+                None
+            }
+            Some("delta") => {
+                for (key, is_set) in
+                    [("lake.layout", raw.layout.is_some()), ("lake.groups", raw.groups.is_some())]
+                {
+                    if is_set {
+                        self.report(key, "Delta tables have no layout", Some("remove it"));
+                    }
+                }
+                Some(LakeLayout::Delta)
+            }
+            Some(other) => {
+                let message = format_args!("`{}` is no format", other.escape_debug());
+                self.report(KEY, message, Some("write `parquet` or `delta`"));
+                None
+            }
+        }
     }
 
     fn layout(&mut self, raw: &raw::Lake) -> Option<LakeLayout> {

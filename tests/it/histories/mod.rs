@@ -49,7 +49,7 @@ use trendlake::table::{self, inspect};
 use self::restated::Oracle;
 use self::sea::{Log, Sea, Ship};
 use super::inside::Nobody;
-use super::shelves::{LAYOUTS, is_data, unpacked};
+use super::shelves::{KEPT, asked, changes, is_data, partitions, table_of, unpacked};
 use super::support::stream_id;
 
 const FIGURES: [&str; 3] = ["unique_users", "new_users", "returning_users"];
@@ -382,8 +382,9 @@ impl History {
                 self.note(format_args!("our clocks step by {} min", step.num_minutes()));
             }
             15 => {
-                // A person deletes an object.
-                let keys: Vec<_> = self.sea.under("lake/").into_keys().collect();
+                // A person deletes an object. A table's log is what the lake is, and so are the files that it names.
+                let is_table = |key: &String| table_of(key).is_some() || key.contains("/stream_id=");
+                let keys: Vec<_> = self.sea.under("lake/").into_keys().filter(|key| !is_table(key)).collect();
                 if !keys.is_empty() {
                     let key = self.pick(&keys);
                     for (key, _) in unpacked("lake/", self.sea.under(key)) {
@@ -456,12 +457,37 @@ fn judge(
     log: Arc<Log>,
 ) -> impl Fn(&str, &Bytes, Option<&Bytes>) + Send + Sync {
     let judge = judge_partition(answers, restated, log);
+    // The files of tables, which have no place but by a version: as those of a lake with an object per partition.
+    let files: Mutex<BTreeMap<String, (String, Bytes)>> = Mutex::default();
     move |key, bytes, there| {
-        if !key.strip_prefix("lake/").is_some_and(is_data) {
+        let Some(name) = key.strip_prefix("lake/") else { return };
+        let (new, old) = if let Some(table) = table_of(name) {
+            assert_eq!(there, None, "{key}: a version is replaced");
+            let files = files.lock().unwrap();
+            let all = |paths: Vec<String>| {
+                let found = paths.iter().map(|path| files[&format!("{table}/{path}")].clone());
+                let map: BTreeMap<_, _> = found.collect();
+                assert_eq!(map.len(), paths.len(), "{key}: a partition stands twice");
+                map
+            };
+            let (added, removed) = changes(bytes);
+            if added.is_empty() && removed.is_empty() {
+                // The table itself.
+                return;
+            }
+            (all(added), all(removed))
+        } else if name.contains("/stream_id=") {
+            let (partition, sound) = partitions(name, bytes).pop_first().unwrap();
+            let single = table::encode(partition.dataset, &sound.batch, &sound.footer);
+            let place = format!("lake/{}", trendlake::lake::key(&partition));
+            files.lock().unwrap().insert(name.to_owned(), (place, single));
             return;
-        }
-        let partitions = |bytes: &Bytes| unpacked("lake/", BTreeMap::from([(key.to_owned(), bytes.clone())]));
-        let (new, old) = (partitions(bytes), there.map(partitions).unwrap_or_default());
+        } else if is_data(name) {
+            let all = |bytes: &Bytes| unpacked("lake/", BTreeMap::from([(key.to_owned(), bytes.clone())]));
+            (all(bytes), there.map(all).unwrap_or_default())
+        } else {
+            return;
+        };
         assert!(old.keys().all(|partition| new.contains_key(partition)), "{key}: a partition is gone");
         let is_replaced = |(key, bytes): &(&String, &Bytes)| old.get(*key) != Some(*bytes);
         let replaced: Vec<_> = new.iter().filter(is_replaced).collect();
@@ -537,7 +563,7 @@ fn live(
 fn folder(layout: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "a secret of the histories").unwrap();
-    let lake = format!("[lake]\nurl = \"lake\"\nlayout = \"{layout}\"\n");
+    let lake = format!("[lake]\nurl = \"lake\"\n{}\n", asked(layout));
     let text = "[defaults]\nbase_url = \"http://127.0.0.1:1\"\nclient_secret_file = \"secret\"\n\
                 [retry]\nattempts = 3\n\
                 [streams.s1]\nid = \"st-1\"\nclient_id = \"cs-1\"\nzone = \"UTC\"\nfirst_date = \"2026-01-20\"\ngrains = [\"daily\"]\n\
@@ -562,6 +588,12 @@ fn every_history_ends_well() {
 #[test]
 fn every_history_of_a_packed_lake_ends_well() {
     all_end_well("packed");
+}
+
+#[cfg(feature = "delta")]
+#[test]
+fn every_history_of_a_lake_of_tables_ends_well() {
+    all_end_well("delta");
 }
 
 fn all_end_well(layout: &str) {
@@ -616,7 +648,7 @@ fn all_end_well(layout: &str) {
 #[test]
 fn a_seed_says_all() {
     let faults = Mutex::default();
-    for (layout, seed) in LAYOUTS.into_iter().flat_map(|layout| [(layout, 1), (layout, 7)]) {
+    for (layout, seed) in KEPT.iter().flat_map(|&layout| [(layout, 1), (layout, 7)]) {
         let folder = folder(layout);
         let [one, two] = [(); 2].map(|()| live(seed, folder.path(), &faults).unwrap());
         assert!(one.len() > 50, "{one:?}");
