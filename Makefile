@@ -40,9 +40,9 @@ features: setup
 	cargo test --locked --features $(FEATURES) --test crash -- fault_36 fault_38
 
 # Manifests, chart, image, units, alerts and dashboard, against the program and its metrics. It is linked statically,
-# as the image needs it. `-B` leaves no __pycache__ behind.
+# as the image needs it, with the features that the image has. `-B` leaves no __pycache__ behind.
 deploy: setup
-	cargo rustc --locked --bin trendlake -- -C target-feature=+crt-static
+	cargo rustc --locked --features $(FEATURES) --bin trendlake -- -C target-feature=+crt-static
 	$(PYTHON) -B tests/deploy/check.py
 
 # Mistakes planted into a copy of the sources, one at a time: the suite must catch each.

@@ -156,11 +156,8 @@ pub struct Tree {
 /// How readers find the objects of this layout; nothing where the log of a table alone tells which of them count.
 #[must_use]
 pub const fn tree(layout: LakeLayout) -> Option<Tree> {
-    const MONTH: (&str, &str) = ("month", "folder: the month of the data, such as 2026-03");
     match layout {
-        LakeLayout::Stream => {
-            Some(Tree { root: "", folders: [("stream", "folder: the stream's id, as in stream_id"), MONTH] })
-        }
+        LakeLayout::Stream => Some(Tree::BY_STREAM),
         LakeLayout::Packed { .. } => {
             let pack = ("pack", "folder: the group of streams, such as 0-of-4");
             Some(Tree { root: PACKED, folders: [MONTH, pack] })
@@ -169,7 +166,14 @@ pub const fn tree(layout: LakeLayout) -> Option<Tree> {
     }
 }
 
+/// What a month's folder stands for.
+const MONTH: (&str, &str) = ("month", "folder: the month of the data, such as 2026-03");
+
 impl Tree {
+    /// How objects of single streams are found: those of [`LakeLayout::Stream`], and restatements in any lake.
+    pub const BY_STREAM: Self =
+        Self { root: "", folders: [("stream", "folder: the stream's id, as in stream_id"), MONTH] };
+
     /// The folder of a dataset, relative to the lake's root.
     #[must_use]
     pub fn folder(&self, dataset: Dataset) -> String {
@@ -182,10 +186,10 @@ impl Tree {
         self.pattern(&self.folder(dataset), FILE)
     }
 
-    /// The same for the objects of the restatements, which have the folders of [`LakeLayout::Stream`] in every layout.
+    /// The same for the objects of the restatements.
     #[must_use]
     pub fn restatement_glob() -> String {
-        tree(LakeLayout::Stream).pattern(RESTATEMENTS, "*.parquet")
+        Self::BY_STREAM.pattern(RESTATEMENTS, "*.parquet")
     }
 
     fn pattern(&self, folder: &str, file: &str) -> String {

@@ -2,8 +2,7 @@
 
 use arrow::datatypes::{DataType, FieldRef, Schema};
 
-use crate::config::LakeLayout;
-use crate::lake::{self, Tree};
+use crate::lake::Tree;
 use crate::model::{Dataset, RESTATEMENTS};
 use crate::table;
 
@@ -67,7 +66,7 @@ impl Table {
             loaded_at: "restated_at",
             folder: RESTATEMENTS.to_owned(),
             glob: Tree::restatement_glob(),
-            tree: lake::tree(LakeLayout::Stream),
+            tree: Tree::BY_STREAM,
         }
     }
 

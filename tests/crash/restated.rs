@@ -22,7 +22,7 @@ const ALTERED: usize = 5;
 
 /// Makes the lake hold other figures than the API gives, fetched a day ago.
 pub(super) fn alter(lake: &Path) {
-    for (key, mut partitions) in objects(lake) {
+    for (key, mut partitions) in objects(lake, files(lake)) {
         for sound in partitions.values_mut() {
             alter_partition(sound);
         }
@@ -48,27 +48,33 @@ fn alter_partition(Sound { footer, batch }: &mut Sound) {
     footer.content_hash = table::content_hash(batch);
 }
 
-/// The data objects by key, each with what is in it.
-fn objects(lake: &Path) -> Vec<(String, BTreeMap<Partition, Sound>)> {
-    let object = |path: PathBuf| {
-        let key = path.strip_prefix(lake).unwrap().to_str().unwrap().to_owned();
-        let partitions =
-            shelves::is_data(&key).then(|| shelves::read(&key, &std::fs::read(&path).unwrap().into()))?;
+pub(super) fn files(lake: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    walk(lake).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// Of a lake's files the data objects that count, by key, each with what is in it.
+fn objects(lake: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Vec<(String, BTreeMap<Partition, Sound>)> {
+    let key = |path: PathBuf| path.strip_prefix(lake).unwrap().to_str().unwrap().to_owned();
+    let objects = shelves::counting(files.into_iter().map(|(path, bytes)| (key(path), bytes)));
+    let object = |(key, bytes): (String, Vec<u8>)| {
+        let partitions = shelves::is_data(&key).then(|| shelves::read(&key, &bytes.into()))?;
         Some((key, partitions))
     };
-    walk(lake).into_iter().filter_map(object).collect()
+    objects.into_iter().filter_map(object).collect()
+}
+
+/// The same by partition.
+fn partitions(lake: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> BTreeMap<Partition, Sound> {
+    objects(lake, files).into_iter().flat_map(|(_, partitions)| partitions).collect()
 }
 
 /// What is restated between these files and the lake as it is now.
 pub(super) fn expected(lake: &Path, before: &[(PathBuf, Vec<u8>)]) -> Lines {
     let mut all = Lines::new();
-    for (key, partitions) in objects(lake) {
-        let Some((_, bytes)) = before.iter().find(|(old, _)| *old == lake.join(&key)) else { continue };
-        let old = shelves::read(&key, &bytes.clone().into());
-        for (partition, new) in &partitions {
-            let restated = table::restated(partition.dataset, &old[partition].batch, &new.batch);
-            all.extend(restated.iter().flat_map(lines));
-        }
+    let old = partitions(lake, before.to_vec());
+    for (partition, new) in partitions(lake, files(lake)) {
+        let Some(old) = old.get(&partition) else { continue };
+        all.extend(table::restated(partition.dataset, &old.batch, &new.batch).iter().flat_map(lines));
     }
     assert!(all.is_empty() || all.len() == 2 * ALTERED, "{all:?}");
     all
@@ -113,7 +119,7 @@ fn found(lake: &Path) -> Vec<String> {
 #[track_caller]
 pub(super) fn nothing_made_up(lake: &Path, expected: &Lines, case: &str) {
     // A figure is restated only once its data says something else.
-    let now = objects(lake).into_iter().flat_map(|(_, partitions)| partitions.into_values());
+    let now = partitions(lake, files(lake)).into_values();
     let now: Lines = now.flat_map(|sound| figures(&sound.batch)).collect();
     for line in found(lake) {
         assert!(expected.contains(&line), "{case}: {line}");

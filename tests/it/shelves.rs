@@ -104,6 +104,9 @@ pub(crate) fn write(key: &str, partitions: BTreeMap<Partition, Sound>) -> Bytes 
         return table::pack(pack.dataset, &packed);
     }
     let (partition, sound) = partitions.first_key_value().unwrap();
+    if parse_table_key(key).is_ok() {
+        return table::encode_bare(partition, &sound.batch, &sound.footer);
+    }
     table::encode(partition.dataset, &sound.batch, &sound.footer)
 }
 

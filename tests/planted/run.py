@@ -22,6 +22,8 @@ PLANTED = ROOT / "target" / "planted"
 TREE = PLANTED / "tree"
 TARGET = PLANTED / "target"
 SWITCH = "TRENDLAKE_PLANTED"
+# As `make features` has built the dependencies.
+FEATURES = "otlp,delta"
 HELPER = f"""
 /// Whether this mistake is switched on.
 #[expect(clippy::disallowed_methods, reason = "made for tests, and nowhere else")]
@@ -78,7 +80,7 @@ def cargo(arguments, switch=None):
     if switch:
         environment[SWITCH] = switch
     return subprocess.run(
-        ["cargo", "test", "--locked", "--quiet", *arguments],
+        ["cargo", "test", "--locked", "--quiet", "--features", FEATURES, *arguments],
         cwd=TREE,
         env=environment,
         stdin=subprocess.DEVNULL,
