@@ -86,6 +86,7 @@ impl<W: Work> Gather<W> {
         Self { clock, trays: Mutex::default() }
     }
 
+    #[cfg(feature = "delta")]
     pub(super) const fn clock(&self) -> &Clock {
         &self.clock
     }

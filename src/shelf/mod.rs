@@ -407,7 +407,7 @@ impl Shelf {
 }
 
 /// The layout of a lake whose note does not tell it: that of the objects there. Nothing where there are none.
-async fn guess(lake: &Lake, clock: &Clock) -> Result<Option<Layout>, lake::Error> {
+async fn guess(lake: &Lake, _clock: &Clock) -> Result<Option<Layout>, lake::Error> {
     #[cfg(feature = "delta")]
     if delta::exists(lake, clock).await? {
         return Ok(Some(Layout::Delta));

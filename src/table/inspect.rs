@@ -10,9 +10,10 @@ use chrono::{Datelike, NaiveDate, Weekday};
 use chrono_tz::Tz;
 
 use super::batch::hour_starts;
+use super::decode::{self, DamagedError, decode, read_footer, statistics};
 use super::footer::Footer;
 use super::hash::content_hash;
-use super::parquet::{DamagedError, decode, encode_as, encode_bare_as, read_footer, statistics, stream_of};
+use super::parquet::{encode_as, encode_bare_as};
 use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
@@ -46,7 +47,7 @@ pub fn inspect_bare(partition: &Partition, bytes: &Bytes) -> Result<Sound, Damag
 
 fn inspect_as(partition: &Partition, bytes: &Bytes, is_bare: bool) -> Result<Sound, DamagedError> {
     let footer = read_footer(bytes)?;
-    if stream_of(bytes)?.is_some() != is_bare {
+    if decode::is_bare(bytes)? != is_bare {
         let text = "the column `stream_id` is there where it should not be, or the other way round";
         return Err(DamagedError::Damaged(text.into()));
     }

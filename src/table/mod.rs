@@ -5,6 +5,7 @@
 
 mod batch;
 mod column;
+mod decode;
 mod footer;
 mod hash;
 mod inspect;
@@ -15,11 +16,12 @@ mod restated;
 mod schema;
 
 pub use batch::batch;
+pub use decode::{DamagedError, decode, decode_rows, read_footer};
 pub use footer::Footer;
 pub use hash::content_hash;
 pub use inspect::{Sound, column, flaw, inspect, inspect_bare};
 pub use pack::{Flaws, Packed, Part, Parts, inspect_pack, pack, read_parts, unpack};
-pub use parquet::{DamagedError, bare, decode, decode_rows, encode, encode_bare, read_footer};
+pub use parquet::{bare, encode, encode_bare};
 pub use periods::{period_batch, period_rows};
 pub use restated::{
     METRICS, RESTATEMENT_SORT, Replaced, Restatements, change_id, decode_restatements, encode_restatements,

@@ -9,9 +9,10 @@ use arrow::compute::concat_batches;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::decode::{DamagedError, decode, guarded, metadata, statistics};
 use super::footer::{Footer, PREFIX};
 use super::inspect::{Sound, flaw};
-use super::parquet::{DamagedError, decode, encode_packed, guarded, metadata, statistics};
+use super::parquet::encode_packed;
 use super::schema::{FORMAT_VERSION, schema};
 use crate::model::{Dataset, Pack, StreamId};
 

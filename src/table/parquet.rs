@@ -1,52 +1,23 @@
-//! Parquet bytes: written whole in memory, read back with suspicion.
+//! Parquet bytes, written whole in memory.
 
-use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::compute::concat_batches;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, SortingColumn,
-};
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{
     DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
 };
-use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::column;
 use super::footer::{Footer, PREFIX};
-use super::schema::{ADDITIVE, FORMAT_VERSION, schema, sort_columns};
+use super::schema::{ADDITIVE, schema, sort_columns};
 use crate::model::{Dataset, Partition};
-
-/// An object is no partition of ours, or no longer a sound one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DamagedError {
-    /// It cannot be read, or contradicts itself.
-    #[error("{0}")]
-    Damaged(String),
-    /// A later version of trendlake wrote it, in this format.
-    #[error("it was written by a later version of trendlake (format {0})")]
-    Newer(u32),
-    /// It is a Parquet file that someone else wrote.
-    #[error("the footer has no entries of trendlake")]
-    Foreign,
-}
-
-impl From<String> for DamagedError {
-    fn from(text: String) -> Self {
-        Self::Damaged(text)
-    }
-}
 
 /// The bytes of a partition's file.
 ///
@@ -101,14 +72,14 @@ pub fn bare(batch: &RecordBatch) -> RecordBatch {
 }
 
 /// The columns of a dataset's bare files.
-fn bare_schema(dataset: Dataset) -> SchemaRef {
+pub(super) fn bare_schema(dataset: Dataset) -> SchemaRef {
     let schema = schema(dataset);
     let fields = schema.fields().iter().filter(|field| field.name() != STREAM_ID);
     Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
 /// The column that a bare file leaves out, the first one; and the name of what its footer says instead.
-const STREAM_ID: &str = "stream_id";
+pub(super) const STREAM_ID: &str = "stream_id";
 
 /// The bytes of a file of several streams with these entries in its footer, whose rows are sorted by stream first: a
 /// row group per batch.
@@ -149,8 +120,8 @@ fn write(
 /// The footer's entry that names the columns whose figures must not be added up over rows.
 const NOT_ADDITIVE: &str = "trendlake.not_additive";
 
-/// What is the same in every file of a dataset, or in every bare one. Its Arrow schema stands in none of them: it would be a third of a
-/// small file, and every type follows from Parquet's own.
+/// What is the same in every file of a dataset, or in every bare one. Its Arrow schema stands in none of them: it
+/// would be a third of a small file, and every type follows from Parquet's own.
 struct Layout {
     schema: SchemaDescriptor,
     not_additive: String,
@@ -258,167 +229,4 @@ pub(super) fn sorting_of(schema: &Schema, names: &[&str]) -> Vec<SortingColumn> 
         }
     };
     names.iter().map(column).collect()
-}
-
-/// Reads only what a file says of itself. `bytes` is the whole file.
-///
-/// # Errors
-/// When the bytes are no Parquet, or written by another program or a later version of this one.
-pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
-    guarded(|| {
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
-        let entries = metadata.file_metadata().key_value_metadata();
-        let find = |key: &str| {
-            let entry = entries?.iter().find(|kv| kv.key == key)?;
-            entry.value.as_deref()
-        };
-        match Footer::from_said(|name| find(&format!("{PREFIX}{name}"))) {
-            Some(footer) if footer.format_version > FORMAT_VERSION => {
-                Err(DamagedError::Newer(footer.format_version))
-            }
-            footer => footer.ok_or(DamagedError::Foreign),
-        }
-    })
-}
-
-/// One entry of a file's own key-value metadata. `bytes` is the whole file.
-///
-/// # Errors
-/// When the bytes are no Parquet.
-pub(super) fn entry(bytes: &Bytes, key: &str) -> Result<Option<String>, DamagedError> {
-    guarded(|| {
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
-        let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-        Ok(entries.clone().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()))
-    })
-}
-
-/// What a file says of itself and its row groups. `bytes` is the whole file of `length` bytes, or its end; nothing
-/// comes back where it would take more of it.
-pub(super) fn metadata(bytes: &Bytes, length: u64) -> Result<Option<ParquetMetaData>, DamagedError> {
-    let mut reader = ParquetMetaDataReader::new();
-    match reader.try_parse_sized(bytes, length).and_then(|()| reader.finish()) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(ParquetError::NeedMoreData(_)) => Ok(None),
-        Err(error) => Err(error.to_string().into()),
-    }
-}
-
-/// Reads every row of a file, bare or not. `bytes` is the whole file.
-///
-/// # Errors
-/// When the bytes are no sound Parquet, or their columns are not the dataset's.
-pub fn decode(dataset: Dataset, bytes: &Bytes) -> Result<RecordBatch, DamagedError> {
-    decode_rows(dataset, bytes, 0..usize::MAX)
-}
-
-/// The same for the columns of any schema, which belong to the table of this name.
-pub(super) fn decode_as(
-    expected: &SchemaRef,
-    name: &str,
-    bytes: &Bytes,
-) -> Result<RecordBatch, DamagedError> {
-    decode_some(expected, name, bytes, 0..usize::MAX)
-}
-
-/// Reads some rows of a file, and of the others no more than their row groups make it. `bytes` is the whole file.
-///
-/// # Errors
-/// When the bytes are no sound Parquet, or their columns are not the dataset's.
-pub fn decode_rows(dataset: Dataset, bytes: &Bytes, rows: Range<usize>) -> Result<RecordBatch, DamagedError> {
-    match stream_of(bytes)? {
-        None => decode_some(&schema(dataset), dataset.as_str(), bytes, rows),
-        Some(stream) => {
-            let bare = decode_some(&bare_schema(dataset), dataset.as_str(), bytes, rows)?;
-            let stream: ArrayRef = Arc::new(StringArray::new_repeated(&stream, bare.num_rows()));
-            let columns = [stream].into_iter().chain(bare.columns().iter().cloned()).collect();
-            RecordBatch::try_new(schema(dataset), columns).map_err(|e| e.to_string().into())
-        }
-    }
-}
-
-/// The stream of a bare file, which its footer says; nothing of any other. `bytes` is the whole file.
-///
-/// # Errors
-/// When the bytes are no Parquet.
-pub(super) fn stream_of(bytes: &Bytes) -> Result<Option<String>, DamagedError> {
-    entry(bytes, &format!("{PREFIX}{STREAM_ID}"))
-}
-
-fn decode_some(
-    expected: &SchemaRef,
-    name: &str,
-    bytes: &Bytes,
-    rows: Range<usize>,
-) -> Result<RecordBatch, DamagedError> {
-    guarded(|| {
-        // With the page index, whose mistakes other readers would run into.
-        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)
-            .map_err(|e| e.to_string())?;
-        if !reader
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| (f.name(), f.data_type()))
-            .eq(expected.fields().iter().map(|f| (f.name(), f.data_type())))
-        {
-            return Err(format!("the columns are not those of `{name}`").into());
-        }
-        let (mut start, mut first, mut groups) = (0, None, Vec::new());
-        for (index, group) in reader.metadata().row_groups().iter().enumerate() {
-            let end = start + usize::try_from(group.num_rows()).map_err(|e| e.to_string())?;
-            if start < rows.end && rows.start < end {
-                first.get_or_insert(start);
-                groups.push(index);
-            }
-            start = end;
-        }
-        let reader = if groups.len() < reader.metadata().num_row_groups() {
-            reader.with_row_groups(groups)
-        } else {
-            reader
-        };
-        let batches: Result<Vec<_>, _> = reader.build().map_err(|e| e.to_string())?.collect();
-        let batches = batches.map_err(|e| e.to_string())?;
-        let schema = batches.first().map_or_else(|| expected.clone(), RecordBatch::schema);
-        let batch = concat_batches(&schema, &batches).map_err(|e| e.to_string())?;
-        let start = rows.start.saturating_sub(first.unwrap_or(0)).min(batch.num_rows());
-        let length = rows.len().min(batch.num_rows() - start);
-        Ok(if length == batch.num_rows() { batch } else { batch.slice(start, length) })
-    })
-}
-
-/// What a file says of its columns and their pages, by which readers skip them.
-///
-/// # Errors
-/// When the bytes are no Parquet.
-pub(super) fn statistics(bytes: &Bytes) -> Result<Vec<ColumnStatistics>, DamagedError> {
-    guarded(|| {
-        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
-        reader.try_parse(bytes).and_then(|()| reader.finish()).map_err(|e| e.to_string().into()).map(
-            |metadata| {
-                let of_group = |group: usize| {
-                    let pages = metadata.page_index_for_row_group(group);
-                    let columns = metadata.row_group(group).columns().iter().enumerate();
-                    columns
-                        .map(|(index, column)| {
-                            (column.statistics().cloned(), pages.column_index(index).cloned())
-                        })
-                        .collect::<Vec<_>>()
-                };
-                (0..metadata.num_row_groups()).flat_map(of_group).collect()
-            },
-        )
-    })
-}
-
-/// The least and the greatest value and the like, of a column and of its pages.
-pub(super) type ColumnStatistics = (Option<Statistics>, Option<ColumnIndexMetaData>);
-
-/// A damaged file can make the Parquet library panic; that is one more way to say damaged.
-pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, DamagedError>) -> Result<T, DamagedError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        Err("the file cannot be read: its metadata contradict one another".to_owned().into())
-    })
 }

@@ -157,9 +157,8 @@ fn a_month_of_hours_with_few_users_takes_4_kib() {
 fn files_with_a_page_index_are_sound_and_its_flaws_are_found() {
     let batch = built(Dataset::Hourly, chrono_tz::UTC, "2026-05-01T00:00:00Z");
     let good = Footer { fetched_at: at("2026-05-01T00:00:00Z"), ..footer(&batch) };
-    let indexes = |bytes: &Bytes| {
-        super::parquet::statistics(bytes).unwrap().iter().filter(|(_, i)| i.is_some()).count()
-    };
+    let indexes =
+        |bytes: &Bytes| super::decode::statistics(bytes).unwrap().iter().filter(|(_, i)| i.is_some()).count();
     let small = super::parquet::encode_as(Dataset::Hourly, &batch, &good, true);
     assert_eq!((indexes(&small), indexes(&encode(Dataset::Hourly, &batch, &good))), (12, 0));
     assert_eq!(inspect(&place(Dataset::Hourly), &small).unwrap().batch.columns(), batch.columns());
