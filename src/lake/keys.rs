@@ -153,6 +153,9 @@ pub struct Tree {
     pub folders: [(&'static str, &'static str); 2],
 }
 
+/// The folder of a table's log, within the table.
+pub const TABLE_LOG: &str = "_delta_log";
+
 /// How readers find the objects of this layout; nothing where the log of a table alone tells which of them count.
 #[must_use]
 pub const fn tree(layout: LakeLayout) -> Option<Tree> {

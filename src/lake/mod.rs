@@ -24,8 +24,8 @@ use object_store::{
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
 pub use keys::{
-    ForeignKeyError, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key, parse_table_key,
-    restatement_key, table_folder, table_key, table_path, tree,
+    ForeignKeyError, TABLE_LOG, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key,
+    parse_table_key, restatement_key, table_folder, table_key, table_path, tree,
 };
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
 

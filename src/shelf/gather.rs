@@ -86,7 +86,7 @@ impl<W: Work> Gather<W> {
         Self { clock, trays: Mutex::default() }
     }
 
-    #[cfg(feature = "delta")]
+    #[cfg(any(test, feature = "delta"))]
     pub(super) const fn clock(&self) -> &Clock {
         &self.clock
     }

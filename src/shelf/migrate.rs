@@ -46,7 +46,7 @@ pub async fn migrate(
     let note = Note::read(lake).await?;
     let there = match note.layout() {
         Some(layout) => layout,
-        None => guess(lake, clock).await?.unwrap_or_default(),
+        None => guess(lake).await?.unwrap_or_default(),
     };
     let wanted = configured(settings, Some(there));
     if there != wanted {

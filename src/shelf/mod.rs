@@ -29,7 +29,7 @@ pub use settle::{Prior, Settled};
 
 use crate::clock::Clock;
 use crate::config::{LakeLayout, Settings};
-use crate::lake::{self, Kind, Lake};
+use crate::lake::{self, Kind, Lake, TABLE_LOG};
 use crate::model::{Dataset, Groups, Layout, Partition, StreamId};
 use crate::table::{self, DamagedError, FORMAT_VERSION, Footer};
 use desk::Desk;
@@ -121,7 +121,7 @@ impl Shelf {
     pub async fn open(lake: Lake, settings: &Settings, clock: &Clock) -> Result<Self, lake::Error> {
         let note = Note::read(&lake).await?;
         let there = match (note.layout(), settings.lake.layout) {
-            (None, LakeLayout::Packed { .. } | LakeLayout::Delta) => guess(&lake, clock).await?,
+            (None, LakeLayout::Packed { .. } | LakeLayout::Delta) => guess(&lake).await?,
             (there, _) => there,
         };
         let layout = configured(settings, there);
@@ -407,10 +407,11 @@ impl Shelf {
 }
 
 /// The layout of a lake whose note does not tell it: that of the objects there. Nothing where there are none.
-async fn guess(lake: &Lake, _clock: &Clock) -> Result<Option<Layout>, lake::Error> {
-    #[cfg(feature = "delta")]
-    if delta::exists(lake, clock).await? {
-        return Ok(Some(Layout::Delta));
+async fn guess(lake: &Lake) -> Result<Option<Layout>, lake::Error> {
+    for dataset in Dataset::ALL {
+        if !lake.list_table(dataset, TABLE_LOG).await?.is_empty() {
+            return Ok(Some(Layout::Delta));
+        }
     }
     for dataset in Dataset::ALL {
         if let Some(pack) = lake.list_packs(dataset).await?.objects.keys().next() {

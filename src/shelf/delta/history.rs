@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::log::{FOLDER, LAST_CHECKPOINT, checkpoint_name, commit_name};
-use crate::lake::{self, Lake, table_key};
+use super::log::{LAST_CHECKPOINT, checkpoint_name, commit_name};
+use crate::lake::{self, Lake, TABLE_LOG, table_key};
 use crate::model::Dataset;
 
 /// A file of the log, by its name.
@@ -15,7 +15,7 @@ pub(super) type Named = (String, Bytes);
 
 /// The key of a file of the log, relative to the lake.
 pub(super) fn log_key(dataset: Dataset, name: &str) -> String {
-    table_key(dataset, &format!("{FOLDER}/{name}"))
+    table_key(dataset, &format!("{TABLE_LOG}/{name}"))
 }
 
 /// What points to the newest checkpoint.
@@ -63,7 +63,7 @@ async fn checkpoint(lake: &Lake, dataset: Dataset) -> Result<Option<(u64, Named)
 /// cleaned up the log, or written a checkpoint in several pieces.
 async fn newest_listed(lake: &Lake, dataset: Dataset) -> Result<Vec<Named>, lake::Error> {
     let folder = log_key(dataset, "");
-    let listed = lake.list_table(dataset, FOLDER).await?;
+    let listed = lake.list_table(dataset, TABLE_LOG).await?;
     let names: Vec<_> = listed.iter().filter_map(|(key, _)| key.strip_prefix(&folder)).collect();
     let version_of = |name: &&str| name.split('.').next()?.parse::<u64>().ok();
     let is_checkpoint = |name: &&str| name.contains(".checkpoint.");

@@ -33,6 +33,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use crate::lake::TABLE_LOG;
 use crate::model::{Dataset, Month, Partition, StreamId};
 use crate::table;
 
@@ -41,8 +42,6 @@ const STREAM_ID: &str = "stream_id";
 const MONTH: &str = "month";
 /// Who has written a version, in the table's history.
 const ENGINE: &str = concat!("trendlake/", env!("CARGO_PKG_VERSION"));
-/// Where the log lies within the table.
-pub(super) const FOLDER: &str = "_delta_log";
 /// Which checkpoint readers begin with.
 pub(super) const LAST_CHECKPOINT: &str = "_last_checkpoint";
 
@@ -259,7 +258,7 @@ impl Log {
     }
 
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
-        let files = at_once(self.store.list(Some(&Path::from(FOLDER))).try_collect::<Vec<_>>())?;
+        let files = at_once(self.store.list(Some(&Path::from(TABLE_LOG))).try_collect::<Vec<_>>())?;
         Ok(files.iter().filter_map(|meta| meta.location.filename()).map(str::to_owned).collect())
     }
 }
@@ -268,7 +267,7 @@ impl Log {
 const ROOT: &str = "memory:///";
 
 fn place(name: &str) -> Path {
-    Path::from_iter([FOLDER, name])
+    Path::from_iter([TABLE_LOG, name])
 }
 
 /// The name of a version's file.

@@ -51,16 +51,6 @@ impl Work for Tables {
     }
 }
 
-/// Whether there is a table in the lake.
-pub(super) async fn exists(lake: &Lake, clock: &Clock) -> Result<bool, lake::Error> {
-    for dataset in Dataset::ALL {
-        if Table::new(lake, dataset, clock).exists().await? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 impl Tables {
     pub(super) fn new(lake: &Lake, clock: &Clock) -> Self {
         let by_dataset = Dataset::ALL.map(|dataset| (dataset, Table::new(lake, dataset, clock))).into();

@@ -108,13 +108,6 @@ impl Table {
         self.refresh(&mut *self.known.lock().await).await
     }
 
-    /// Whether there is a table.
-    pub(super) async fn exists(&self) -> Result<bool, lake::Error> {
-        let mut known = self.known.lock().await;
-        self.refresh(&mut known).await?;
-        Ok(known.log.version().is_some())
-    }
-
     async fn refresh(&self, known: &mut Known) -> Result<Arc<Live>, lake::Error> {
         let files = history::read(&self.lake, self.dataset, known.log.version()).await?;
         self.take_in(known, files)

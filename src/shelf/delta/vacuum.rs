@@ -7,8 +7,7 @@ use serde::Deserialize;
 
 use super::Tables;
 use super::history::log_key;
-use super::log::FOLDER;
-use crate::lake::{self, Lake, Listed, parse_table_key, table_key};
+use crate::lake::{self, Lake, Listed, TABLE_LOG, parse_table_key, table_key};
 use crate::model::Dataset;
 use crate::shelf::Vacuumed;
 
@@ -73,7 +72,7 @@ async fn removed_since(
     files: &[(String, Listed)],
     since: DateTime<Utc>,
 ) -> Result<BTreeSet<String>, lake::Error> {
-    let folder = table_key(dataset, &format!("{FOLDER}/"));
+    let folder = table_key(dataset, &format!("{TABLE_LOG}/"));
     let is_version =
         |name: &str| name.strip_suffix(".json").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let mut removed = BTreeSet::new();
