@@ -244,6 +244,9 @@ pub(super) struct Sql {
     /// The lake at that location is in the layout `packed`.
     #[arg(long, requires = "location")]
     pub packed: bool,
+    /// The lake at that location is kept as Delta tables.
+    #[arg(long, requires = "location", conflicts_with = "packed")]
+    pub delta: bool,
     /// Also the table of figures that have changed after their day or hour was over. Some engines fail
     /// while the lake has none.
     #[arg(long)]

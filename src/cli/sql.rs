@@ -11,9 +11,12 @@ use crate::sql::{PlaceError, Source};
 pub(super) fn sql(command: &Sql, common: &Common, printer: &Printer) -> Result<u8, Failure> {
     let source = match &command.location {
         Some(text) => {
-            let layout =
-                if command.packed { LakeLayout::Packed { groups: None } } else { LakeLayout::Stream };
-            Source::at(text.parse()?, layout)?
+            let layout = match command {
+                Sql { packed: true, .. } => LakeLayout::Packed { groups: None },
+                Sql { delta: true, .. } => LakeLayout::Delta,
+                Sql { .. } => LakeLayout::Stream,
+            };
+            Source::at(text.parse()?, layout)
         }
         None => Source::of(&Setup::load(common)?.settings)?,
     };

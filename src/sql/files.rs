@@ -1,4 +1,4 @@
-//! `DuckDB` and `ClickHouse`, which find the files anew at each query, and
+//! `DuckDB` and `ClickHouse`, which find the files, or the newest version of a Delta table, anew at each query, and
 //! `PostgreSQL`, for which `DuckDB` reads them.
 
 use super::script::{Script, Statements};
@@ -16,14 +16,23 @@ pub(super) fn final_view(table: &Table) -> Option<String> {
     table.has_final().then(view)
 }
 
-/// `read_parquet` of `DuckDB` over a dataset.
-fn read_parquet(root: &str, table: &Table) -> String {
+/// How `DuckDB` reads a dataset, with what its folders stand for.
+fn scan(root: &str, table: &Table) -> String {
+    if table.is_delta() {
+        return bare_scan(root, table);
+    }
     let types: Vec<_> = table.folders().map(|column| format!("'{}': VARCHAR", column.name)).collect();
     format!(
         "read_parquet(\n        {},\n        hive_partitioning = true, hive_types = {{{}}})",
         quoted(&format!("{root}/{}", table.glob)),
         types.join(", ")
     )
+}
+
+/// How `DuckDB` reads a dataset's own columns.
+fn bare_scan(root: &str, table: &Table) -> String {
+    let function = if table.is_delta() { "delta_scan" } else { "read_parquet" };
+    format!("{function}({})", quoted(&format!("{root}/{}", table.glob)))
 }
 
 /// Remarks on a table or view, on its view of settled figures, and on all its columns.
@@ -52,12 +61,15 @@ pub(super) fn duckdb(root: &str, tables: &[Table]) -> Script {
             format!("DuckDB needs credentials first, such as by CREATE SECRET (TYPE {kind}, ...).")
         }),
     );
+    if tables.iter().any(Table::is_delta) {
+        script.setup.extend(["INSTALL delta".into(), "LOAD delta".into()]);
+    }
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     for table in tables {
         script.setup.push(format!(
             "CREATE OR REPLACE VIEW {} AS\n    SELECT * FROM {}",
             table.path(),
-            read_parquet(root, table)
+            scan(root, table)
         ));
         script.setup.extend(final_view(table));
         script.setup.extend(comments(table, "VIEW", &table.with_folders()));
@@ -81,9 +93,13 @@ pub(super) fn clickhouse(root: &str, tables: &[Table]) -> Script {
         Some(_) => "gcs",
     };
     let mut script = Statements { notes: notes(root), ..Statements::default() };
+    let is_delta = tables.iter().any(Table::is_delta);
     script.notes.push(match function {
+        "file" if is_delta => "ClickHouse reads Delta tables only below its user_files_path, which for clickhouse-local and chDB is the \
+             folder that they run in."
+            .into(),
         "file" => "A ClickHouse server reads only below its user_files_path; clickhouse-local and chDB read everywhere.".into(),
-        _ => format!("ClickHouse takes credentials from its own configuration or environment: none stand in {function}(...)."),
+        _ => "ClickHouse takes credentials from its own configuration or environment: none stand in the statements.".into(),
     });
     script.setup.push(format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"));
     for table in tables {
@@ -93,12 +109,19 @@ pub(super) fn clickhouse(root: &str, tables: &[Table]) -> Script {
             if c.is_nullable { format!("Nullable({name})") } else { name.to_owned() }
         };
         let structure: Vec<_> = columns.iter().map(|c| format!("{} {}", c.name, type_of(c))).collect();
+        let place = escaped(&format!("{root}/{}", table.glob));
+        let source = match (table.is_delta(), function) {
+            (true, "file") => format!("deltaLakeLocal({place})"),
+            (true, _) => format!("deltaLake({place})"),
+            (false, _) => format!(
+                "{function}(\n        {place}, 'Parquet',\n        {})",
+                escaped(&structure.join(", "))
+            ),
+        };
         script.setup.push(format!(
-            "CREATE OR REPLACE VIEW {} (\n{}\n) AS\n    SELECT * FROM {function}(\n        {}, 'Parquet',\n        {})\n    COMMENT {}",
+            "CREATE OR REPLACE VIEW {} (\n{}\n) AS\n    SELECT * FROM {source}\n    COMMENT {}",
             table.path(),
             Table::lines(&columns, |c| format!("{} {} COMMENT {}", c.name, type_of(c), escaped(&c.comment))),
-            escaped(&format!("{root}/{}", table.glob)),
-            escaped(&structure.join(", ")),
             escaped(&table.comment)
         ));
         script.setup.extend(final_view(table));
@@ -153,9 +176,9 @@ pub(super) fn postgres(root: &str, tables: &[Table]) -> Script {
 fn copy(root: &str, table: &Table) -> String {
     let columns: Vec<_> = table.columns.iter().map(|c| c.name.as_str()).collect();
     let query = format!(
-        "SET TimeZone = 'UTC'; COPY (SELECT {} FROM read_parquet({})) TO '/dev/stdout' (FORMAT csv, HEADER)",
+        "SET TimeZone = 'UTC'; COPY (SELECT {} FROM {}) TO '/dev/stdout' (FORMAT csv, HEADER)",
         columns.join(", "),
-        quoted(&format!("{root}/{}", table.glob))
+        bare_scan(root, table)
     );
     let query = query.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`");
     format!(

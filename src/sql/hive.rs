@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 
+use super::delta;
 use super::files::{final_view, notes};
 use super::script::{Script, Statements};
 use super::table::{Column, SCHEMA, Table, Types, escaped, quoted};
@@ -24,8 +25,17 @@ pub(super) fn spark(root: &str, tables: &[Table]) -> Script {
     let mut script = views(root, tables, |table| {
         format!("parquet.`{}`", format!("{root}/{}", table.folder).replace('`', "``"))
     });
-    // Otherwise `stream=42` becomes a number. A view remembers it.
-    script.setup.insert(0, "SET spark.sql.sources.partitionColumnTypeInference.enabled = false".into());
+    if tables.iter().any(Table::is_delta) {
+        script.notes.push(
+            "Spark needs the package io.delta:delta-spark, with spark.sql.extensions = io.delta.sql.DeltaSparkSessionExtension \
+             and spark.sql.catalog.spark_catalog = org.apache.spark.sql.delta.catalog.DeltaCatalog."
+                .into(),
+        );
+    }
+    if !tables.iter().all(Table::is_delta) {
+        // Otherwise `stream=42` becomes a number. A view remembers it.
+        script.setup.insert(0, "SET spark.sql.sources.partitionColumnTypeInference.enabled = false".into());
+    }
     Script::Statements(script)
 }
 
@@ -45,11 +55,16 @@ pub(super) fn databricks(root: &str, tables: &[Table]) -> Script {
 }
 
 /// Views that list the files anew at each query. A table would keep its list, and has to be told of
-/// replaced files.
+/// replaced files; but a Delta table's log tells it.
 fn views(root: &str, tables: &[Table], read: impl Fn(&Table) -> String) -> Statements {
     let mut script = Statements { notes: notes(root), ..Statements::default() };
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     for table in tables {
+        if table.is_delta() {
+            script.setup.push(delta::using(root, table));
+            script.setup.extend(final_view(table));
+            continue;
+        }
         let columns = table.with_folders();
         let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
         script.setup.push(format!(
@@ -81,8 +96,9 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
     let projected = |c: &Column| c.name != "pack";
     let by_stream = |table: &Table| table.folders().any(|c| c.name == "stream");
     let is_by_stream = tables.iter().any(by_stream);
+    let is_projected = !tables.iter().all(Table::is_delta);
     let first = streams.map_or_else(|| FIRST_MONTH.to_owned(), |(_, first)| Month::of(*first).to_string());
-    script.notes.push(match streams {
+    script.notes.extend(is_projected.then(|| match streams {
         _ if !is_by_stream => format!(
             "Months before {first} are not looked for: for earlier ones, drop the tables and make them anew. That touches no data."
         ),
@@ -92,7 +108,7 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
         None => format!(
             "Without a configuration each query on a table with the folder `stream` has to say `stream = '<id>'`, and months before {FIRST_MONTH} are not looked for."
         ),
-    });
+    }));
     let stream = match streams {
         Some((ids, _)) => {
             let ids: Vec<_> = ids.iter().map(StreamId::as_str).collect();
@@ -102,6 +118,11 @@ pub(super) fn athena(root: &str, tables: &[Table], streams: Option<&(Vec<StreamI
     };
     script.setup.push(format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"));
     for table in tables {
+        if table.is_delta() {
+            script.setup.push(delta::athena(root, table));
+            script.setup.extend(final_view(table));
+            continue;
+        }
         let line =
             |c: &Column| format!("`{}` {} COMMENT {}", c.name, types.of(&c.data_type), escaped(&c.comment));
         let folder = format!("{root}/{}", table.folder);
@@ -146,14 +167,24 @@ pub(super) fn trino(root: &str, tables: &[Table]) -> Script {
         instant: "timestamp(3)",
     };
     let mut script = Statements { notes: notes(root), ..Statements::default() };
-    script
-        .notes
-        .push("For a session in the catalog of a Hive connector, such as `trino --catalog hive`.".into());
-    script.notes.push(
-        "Instants are UTC, without a zone and to the millisecond: the connector's own precision.".into(),
-    );
+    if tables.iter().any(Table::is_delta) {
+        script.notes.extend(delta::TRINO.map(String::from));
+    }
+    if !tables.iter().all(Table::is_delta) {
+        script
+            .notes
+            .push("For a session in the catalog of a Hive connector, such as `trino --catalog hive`.".into());
+        script.notes.push(
+            "Instants are UTC, without a zone and to the millisecond: the connector's own precision.".into(),
+        );
+    }
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     for table in tables {
+        if table.is_delta() {
+            script.setup.push(delta::trino(root, table));
+            script.setup.extend(final_view(table));
+            continue;
+        }
         let partitions: Vec<_> = table.folders().map(|c| quoted(&c.name)).collect();
         script.setup.push(format!(
             "CREATE TABLE IF NOT EXISTS {} (\n{}\n)\nCOMMENT {}\nWITH (\n    external_location = {},\n    format = 'PARQUET',\n    partitioned_by = ARRAY[{}]\n)",

@@ -2,9 +2,11 @@
 //!
 //! They are made from the schemas, so a new column or dataset appears in all of them by itself. Each
 //! engine gets what it takes to read `trendlake.<dataset>` and `trendlake.<dataset>_final`, in which only
-//! settled figures are. Pure: nothing here looks at the lake or speaks to an engine.
+//! settled figures are, out of files that a pattern finds or out of Delta tables. Pure: nothing here looks
+//! at the lake or speaks to an engine.
 
 mod dbt;
+mod delta;
 mod files;
 mod hive;
 mod place;
@@ -54,7 +56,8 @@ pub enum Engine {
 #[derive(Clone, Debug)]
 pub struct Source {
     place: Place,
-    tree: Tree,
+    /// How its files are found; nothing where they are those of Delta tables.
+    tree: Option<Tree>,
     /// The streams and the first day of any of them; nothing is known of them without a configuration.
     streams: Option<(Vec<StreamId>, NaiveDate)>,
     datasets: Vec<Dataset>,
@@ -65,18 +68,16 @@ pub struct Source {
 impl Source {
     /// A lake of which only the place and the layout are known: the datasets that a stream fills unless told
     /// otherwise.
-    ///
-    /// # Errors
-    /// When the lake's files are not read by where they are.
-    pub fn at(place: Place, layout: LakeLayout) -> Result<Self, PlaceError> {
+    #[must_use]
+    pub fn at(place: Place, layout: LakeLayout) -> Self {
         let datasets = vec![Dataset::Daily, Dataset::Hourly, Dataset::Summary];
-        Ok(Self { place, tree: tree(layout)?, streams: None, datasets, restatements: false })
+        Self { place, tree: lake::tree(layout), streams: None, datasets, restatements: false }
     }
 
     /// The lake of a configuration: only the datasets that some stream fills.
     ///
     /// # Errors
-    /// When no engine could be told of the place, or the lake's files are not read by where they are.
+    /// When no engine could be told of the place.
     pub fn of(settings: &Settings) -> Result<Self, PlaceError> {
         let streams = &settings.streams;
         let is_filled = |dataset: &Dataset| {
@@ -86,7 +87,7 @@ impl Source {
         let ids = streams.iter().map(|s| s.id.clone()).collect();
         Ok(Self {
             place: Place::of(&settings.lake)?,
-            tree: tree(settings.lake.layout)?,
+            tree: lake::tree(settings.lake.layout),
             streams: first.map(|first| (ids, first)),
             datasets: Dataset::ALL.into_iter().filter(is_filled).collect(),
             restatements: false,
@@ -103,7 +104,7 @@ impl Source {
     /// What an engine has to be told.
     ///
     /// # Errors
-    /// When the engine cannot read from where the lake is.
+    /// When the engine cannot read from where the lake is, or what is there.
     pub fn script(&self, engine: Engine) -> Result<Script, PlaceError> {
         let tables = self.datasets.iter().map(|&dataset| Table::of(dataset, self.tree));
         let tables: Vec<_> = tables.chain(self.restatements.then(Table::restatements)).collect();
@@ -118,12 +119,9 @@ impl Source {
             Engine::Trino => hive::trino(&root()?, &tables),
             Engine::Snowflake => warehouse::snowflake(&root()?, &tables),
             Engine::Bigquery => warehouse::bigquery(&root()?, &tables),
+            Engine::Redshift if self.tree.is_none() => return Err(place::no_tables()),
             Engine::Redshift => warehouse::redshift(&root()?, &tables),
             Engine::Dbt => dbt::sources(&tables),
         })
     }
-}
-
-fn tree(layout: LakeLayout) -> Result<Tree, PlaceError> {
-    lake::tree(layout).ok_or_else(place::tables)
 }

@@ -57,11 +57,11 @@ fn error(message: impl Into<String>, hint: &'static str) -> PlaceError {
     PlaceError { message: message.into(), hint }
 }
 
-/// A lake that is read by its tables' logs, never by a pattern.
-pub(super) fn tables() -> PlaceError {
+/// An engine that takes every file below a folder for a part of the table, those too that have been replaced.
+pub(super) fn no_tables() -> PlaceError {
     error(
-        "the lake is kept as Delta tables, which engines read by themselves: their files hold what has been replaced, too",
-        "docs/WAREHOUSE.md says how, under \"Delta tables\"",
+        "Redshift reads no Delta tables: it would count rows twice, since files that have been replaced are still there",
+        "read the tables with Athena, or load what another engine reads; docs/WAREHOUSE.md says more, under \"Delta tables\"",
     )
 }
 

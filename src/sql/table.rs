@@ -24,10 +24,10 @@ pub(super) struct Table {
     pub loaded_at: &'static str,
     /// Its folder, relative to the lake's root.
     pub folder: String,
-    /// What finds its files, relative to the lake's root.
+    /// What finds its files, or the folder of a Delta table, relative to the lake's root.
     pub glob: String,
-    /// How its layout names its folders.
-    tree: Tree,
+    /// How its layout names its folders; nothing of a Delta table, whose log tells engines which files count.
+    tree: Option<Tree>,
 }
 
 /// A column of the files.
@@ -41,15 +41,16 @@ pub(super) struct Column {
 }
 
 impl Table {
-    pub(super) fn of(dataset: Dataset, tree: Tree) -> Self {
+    pub(super) fn of(dataset: Dataset, tree: Option<Tree>) -> Self {
+        let folder = tree.map_or_else(|| dataset.to_string(), |tree| tree.folder(dataset));
         Self {
             name: dataset.as_str(),
             comment: format!("{}. {NOT_ADDITIVE}", table::about(dataset)),
             columns: columns(&table::schema(dataset)),
             key: [&["stream_id"], table::sort_columns(dataset)].concat(),
             loaded_at: "fetched_at",
-            folder: tree.folder(dataset),
-            glob: tree.glob(dataset),
+            glob: tree.map_or_else(|| folder.clone(), |tree| tree.glob(dataset)),
+            folder,
             tree,
         }
     }
@@ -66,7 +67,7 @@ impl Table {
             loaded_at: "restated_at",
             folder: RESTATEMENTS.to_owned(),
             glob: Tree::restatement_glob(),
-            tree: Tree::BY_STREAM,
+            tree: Some(Tree::BY_STREAM),
         }
     }
 
@@ -80,12 +81,21 @@ impl Table {
         format!("{SCHEMA}.{}", self.name)
     }
 
-    /// The columns that the folders stand for: an engine that is asked for some of their values opens only the
-    /// files of these.
+    /// Whether a log tells which files count.
+    pub(super) const fn is_delta(&self) -> bool {
+        self.tree.is_none()
+    }
+
+    /// The columns that the folders stand for and the files lack: an engine that is asked for some of their values
+    /// opens only the files of these.
     pub(super) fn folders(&self) -> impl Iterator<Item = Column> + use<> {
-        self.tree.folders.into_iter().map(|(name, comment)| Column {
+        let folders = match self.tree {
+            Some(tree) => tree.folders.map(|(name, comment)| (name, DataType::Utf8, comment)).to_vec(),
+            None => vec![("month", DataType::Date32, "first day of the month")],
+        };
+        folders.into_iter().map(|(name, data_type, comment)| Column {
             name: name.into(),
-            data_type: DataType::Utf8,
+            data_type,
             is_nullable: false,
             is_additive: true,
             comment: comment.into(),

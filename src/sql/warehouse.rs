@@ -1,5 +1,6 @@
 //! Warehouses of the clouds, which read an object store through external tables.
 
+use super::delta;
 use super::files::{final_view, notes};
 use super::script::{Script, Statements};
 use super::table::{Column, SCHEMA, Table, Types, escaped, quoted};
@@ -16,18 +17,30 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
         instant: "TIMESTAMP_LTZ",
     };
     let mut script = Statements { notes: notes(root), ..Statements::default() };
-    script.notes.extend([
-        "The storage integration `trendlake` has to be there, and allow this location.".to_owned(),
-        "<dataset> is read from the store; <dataset>_loaded is a copy in Snowflake, loaded whole in one transaction. Keep the \
-         statements of the one that you need."
-            .to_owned(),
-    ]);
+    if tables.iter().any(Table::is_delta) {
+        script.notes.push(delta::SNOWFLAKE.to_owned());
+        script.setup.push(delta::snowflake_catalog());
+    }
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
-    script.setup.push(format!(
-        "CREATE STAGE IF NOT EXISTS {SCHEMA}.lake\n    URL = {}\n    STORAGE_INTEGRATION = trendlake",
-        escaped(&format!("{root}/"))
-    ));
+    if !tables.iter().all(Table::is_delta) {
+        script.notes.extend([
+            "The storage integration `trendlake` has to be there, and allow this location.".to_owned(),
+            "<dataset> is read from the store; <dataset>_loaded is a copy in Snowflake, loaded whole in one transaction. Keep the \
+             statements of the one that you need."
+                .to_owned(),
+        ]);
+        script.setup.push(format!(
+            "CREATE STAGE IF NOT EXISTS {SCHEMA}.lake\n    URL = {}\n    STORAGE_INTEGRATION = trendlake",
+            escaped(&format!("{root}/"))
+        ));
+    }
     for table in tables {
+        if table.is_delta() {
+            delta::snowflake(table, &mut script);
+            script.setup.push(snowflake_view(table));
+            script.setup.extend(final_view(table));
+            continue;
+        }
         let path = table.path();
         let pattern = format!(
             "PATTERN = '.*/{}'",
@@ -52,11 +65,7 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
             names.join(", "),
             table.folder,
         ));
-        script.setup.push(view(
-            table,
-            |c| format!("{} COMMENT {}", c.name, escaped(&c.comment)),
-            &format!("COMMENT = {}", escaped(&table.comment)),
-        ));
+        script.setup.push(snowflake_view(table));
         script.setup.extend(final_view(table));
         script.setup.push(format!(
             "CREATE TABLE IF NOT EXISTS {path}_loaded (\n{}\n)\nCOMMENT = {}",
@@ -80,6 +89,14 @@ pub(super) fn snowflake(root: &str, tables: &[Table]) -> Script {
     Script::Statements(script)
 }
 
+fn snowflake_view(table: &Table) -> String {
+    view(
+        table,
+        |c| format!("{} COMMENT {}", c.name, escaped(&c.comment)),
+        &format!("COMMENT = {}", escaped(&table.comment)),
+    )
+}
+
 /// A view of all rows, where remarks stand with a view's columns and not with the external table's.
 fn view(table: &Table, line: impl Fn(&Column) -> String, remark: &str) -> String {
     let columns = table.with_folders();
@@ -97,17 +114,21 @@ pub(super) fn bigquery(root: &str, tables: &[Table]) -> Script {
     script
         .notes
         .push("Make the dataset where the bucket is: CREATE SCHEMA takes OPTIONS (location = '...').".into());
+    if tables.iter().any(Table::is_delta) {
+        script.notes.push(delta::BIGQUERY.into());
+    }
     script.setup.push(format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}"));
     for table in tables {
         let partitions: Vec<_> = table.folders().map(|c| format!("{} STRING", c.name)).collect();
         let folder = format!("{root}/{}", table.folder);
-        script.setup.push(format!(
+        let files = format!(
             "CREATE OR REPLACE EXTERNAL TABLE {}_files\nWITH PARTITION COLUMNS ({})\nOPTIONS (\n    format = 'PARQUET',\n    uris = [{}],\n    hive_partition_uri_prefix = {}\n)",
             table.path(),
             partitions.join(", "),
             escaped(&format!("{folder}/*")),
             escaped(&folder)
-        ));
+        );
+        script.setup.push(if table.is_delta() { delta::bigquery(root, table) } else { files });
         script.setup.push(view(
             table,
             |c| format!("{} OPTIONS (description = {})", c.name, escaped(&c.comment)),

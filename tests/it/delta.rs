@@ -270,7 +270,7 @@ fn a_lake_has_one_format() {
         edit(&sandbox, &asked, "format = \"delta\"");
     }
     assert!(sandbox.data_files() == before);
-    let sql = sandbox.run(&["sql", "duckdb"]).expect(2);
+    let sql = sandbox.run(&["sql", "redshift"]).expect(2);
     assert!(sql.stderr.contains("Delta tables"), "{sql:?}");
     edit(
         &sandbox,

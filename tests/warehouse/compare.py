@@ -1,4 +1,5 @@
-"""Reads a lake with several engines, and holds every row of each against what pyarrow reads from the files.
+"""Reads a lake with several engines, and holds every row of each against what pyarrow reads from the files: from all
+of them, or from those that the logs of the tables name.
 
 Usage: compare.py LAKE SCRIPTS ENGINE...
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from engines import ENGINES, RESTATEMENTS, tables
+import engines
+from engines import RESTATEMENTS
 
 
 def ordered(table, schema):
@@ -35,6 +37,8 @@ def judge(engine, name, table, reference):
                 )
         sys.exit(f"{engine} {name}: {found.schema}\nfor\n{schema}")
     stands_for = {"stream": lambda: table["stream_id"].cast(pa.string()), "month": lambda: month(table)}
+    if set(table.schema.names) - set(schema.names) - set(stands_for) - {"pack"}:
+        sys.exit(f"{engine} {name}: more columns than there should be: {table.schema}")
     for folder in stands_for.keys() & set(table.schema.names):
         if pa.types.is_integer(table.schema.field(folder).type) or not pc.all(
             pc.equal(table[folder].cast(pa.string()), stands_for[folder]())
@@ -48,7 +52,8 @@ def month(table):
     if "is_available" in table.schema.names:
         # A period is filed under the month of its last day, and these here are weeks.
         day = pc.add(day.cast(pa.int32()), 6).cast(pa.int32()).cast(pa.date32())
-    return pc.strftime(day, format="%Y-%m")
+    is_date = pa.types.is_date(table.schema.field("month").type)
+    return pc.strftime(day, format="%Y-%m-01" if is_date else "%Y-%m")
 
 
 def digest(table):
@@ -58,10 +63,10 @@ def digest(table):
     return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
-def read(lake, engines):
+def read(lake, kind, readers):
     found = {}
-    for dataset, folder in tables(lake).items():
-        files = pa.dataset.dataset(folder, format="parquet", partitioning=None)
+    for dataset, folder in engines.tables(lake).items():
+        files = kind.files(folder)
         schema = files.schema.remove_metadata()
         schema = pa.schema([field.remove_metadata() for field in schema])
         whole = ordered(files.to_table(), schema)
@@ -69,7 +74,7 @@ def read(lake, engines):
         if dataset != RESTATEMENTS:
             references[f"{dataset}_final"] = whole.filter(whole["is_final"])
         for name, reference in references.items():
-            for engine, reader in engines.items():
+            for engine, reader in readers.items():
                 judge(engine, name, reader.read(name, schema), reference)
         found[dataset] = {
             "rows": whole.num_rows,
@@ -79,18 +84,19 @@ def read(lake, engines):
             "digest": digest(whole),
         }
     of = [("user_engagement_daily", "unique_users"), (RESTATEMENTS, "old_value")]
-    comments = {e: [r.comment(*column) for column in of] for e, r in engines.items() if hasattr(r, "comment")}
+    comments = {e: [r.comment(*column) for column in of] for e, r in readers.items() if hasattr(r, "comment")}
     return {"datasets": found, "comments": comments}
 
 
 def main():
     lake, folder, *names = sys.argv[1:]
-    engines = {name: ENGINES[name](lake, folder) for name in names}
+    kind = engines.kind(lake)
+    readers = {name: kind.ENGINES[name](lake, folder) for name in names}
     for _ in sys.stdin:
-        for engine in engines.values():
-            if hasattr(engine, "refresh"):
-                engine.refresh()
-        print(json.dumps(read(lake, engines)), flush=True)
+        for reader in readers.values():
+            if hasattr(reader, "refresh"):
+                reader.refresh()
+        print(json.dumps(read(lake, kind, readers)), flush=True)
 
 
 main()

@@ -3,6 +3,7 @@ for tables again and again, as a session that stays open. `trendlake sql` knows 
 ways of reading docs/WAREHOUSE.md tells."""
 
 import atexit
+import importlib
 import importlib.util
 import json
 import os
@@ -38,6 +39,19 @@ def views(lake):
             if (name, kind) != (RESTATEMENTS, "_final")}
 
 
+def kind(lake):
+    """What reads a lake: the module for Delta tables, or this one for files."""
+    return importlib.import_module("tables" if any(map(is_table, tables(lake).values())) else "engines")
+
+
+def is_table(folder):
+    return os.path.exists(f"{folder}/_delta_log")
+
+
+def files(folder):
+    return pa.dataset.dataset(folder, format="parquet", partitioning=None)
+
+
 def columns(folder):
     """The columns that the folders of a table stand for: a stream and a month, or a month and a pack."""
     below = next(os.walk(folder))
@@ -61,8 +75,11 @@ class Duckdb:
         for _ in range(2):
             self.db.execute(Path(folder, "duckdb.sql").read_text())
 
+    def query(self, sql):
+        return self.db.sql(sql).to_arrow_table()
+
     def read(self, name, _reference):
-        return self.db.sql(f"SELECT * FROM trendlake.{name}").to_arrow_table()
+        return self.query(f"SELECT * FROM trendlake.{name}")
 
     def comment(self, table, column):
         return self.db.execute(
@@ -79,9 +96,12 @@ class Clickhouse:
             for statement in statements(folder, "clickhouse")[0]:
                 self.session.query(statement)
 
-    def read(self, name, _reference):
-        answer = self.session.query(f"SELECT * FROM trendlake.{name}", "Arrow")
+    def query(self, sql):
+        answer = self.session.query(sql, "Arrow")
         return pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
+
+    def read(self, name, _reference):
+        return self.query(f"SELECT * FROM trendlake.{name}")
 
     def comment(self, table, column):
         answer = self.session.query(
@@ -210,6 +230,8 @@ class Datafusion:
         self.context.sql("SET datafusion.runtime.list_files_cache_limit = '0K'")
         self.context.sql("CREATE SCHEMA trendlake")
         for name, folder in views(lake).items():
+            if is_table(folder):
+                continue
             table = name.removesuffix("_final")
             self.context.sql(
                 f"CREATE EXTERNAL TABLE trendlake.{name} STORED AS PARQUET"

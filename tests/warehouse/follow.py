@@ -1,6 +1,7 @@
-"""Reads a lake with DuckDB over and over until stdin ends: no row may ever stand twice, and none may go.
+"""Reads a lake over and over until stdin ends, with one engine after the other: no row may ever stand twice, none may
+go, and what one engine has found, the next one finds too.
 
-Usage: follow.py LAKE SCRIPTS
+Usage: follow.py LAKE SCRIPTS ENGINE...
 """
 
 import json
@@ -13,26 +14,29 @@ import yaml
 import engines
 
 
-
 def main():
-    lake, folder = sys.argv[1:]
-    reader = engines.Duckdb(lake, folder)
+    lake, folder, *names = sys.argv[1:]
+    readers = [engines.kind(lake).ENGINES[name](lake, folder) for name in names]
     source = yaml.safe_load(Path(folder, "dbt.sql").read_text())["sources"][0]
     keys_of = {table["name"]: ", ".join(table["config"]["meta"]["key"]) for table in source["tables"]}
+    figure_of = {engines.RESTATEMENTS: "new_value"}
+    query = " UNION ALL ".join(
+        f"SELECT '{dataset}' AS dataset, count(*) AS found, count(DISTINCT ({key})) AS keys,"
+        f" sum({figure_of.get(dataset, 'unique_users')}) AS users"
+        f" FROM trendlake.{dataset}"
+        for dataset, key in keys_of.items()
+    )
     seen = dict.fromkeys(keys_of, 0)
     sums = {dataset: set() for dataset in keys_of}
     rounds = 0
     print("reading", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
-        for dataset, key in keys_of.items():
-            figure = "new_value" if dataset == engines.RESTATEMENTS else "unique_users"
-            rows, keys, users = reader.db.execute(
-                f"SELECT count(*), count(DISTINCT ({key})), sum({figure}) FROM trendlake.{dataset}"
-            ).fetchall()[0]
-            if rows != keys or rows < seen[dataset]:
-                sys.exit(f"{dataset}: {rows} rows with {keys} keys, and {seen[dataset]} rows before")
+        for row in readers[rounds % len(readers)].query(query).to_pylist():
+            dataset, rows = row["dataset"], row["found"]
+            if rows != row["keys"] or rows < seen[dataset]:
+                sys.exit(f"{dataset}: {rows} rows with {row['keys']} keys, and {seen[dataset]} rows before")
             seen[dataset] = rows
-            sums[dataset].add(users)
+            sums[dataset].add(row["users"])
         rounds += 1
     print(json.dumps({"rounds": rounds, "states": {d: len(s) for d, s in sums.items()}, "rows": seen}))
 
