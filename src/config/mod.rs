@@ -103,8 +103,11 @@ impl Settings {
     fn read(figment: &Figment, sources: &Sources) -> Result<Self, Problems> {
         let tree: serde_json::Value = figment.extract().map_err(|e| unreadable(&sources.file, &e))?;
         let (raw, mut problems) = unknown::parse(tree);
+        // Once for all keys: asked for a key, figment puts the whole tree together anew.
+        let merged = figment.find_value("").ok();
         let base = |key: &str| {
-            let source = figment.find_metadata(key)?.source.as_ref()?;
+            let tag = merged.as_ref()?.find_ref(key)?.tag();
+            let source = figment.get_metadata(tag)?.source.as_ref()?;
             Some(source.file_path()?.parent()?.to_path_buf())
         };
         let settings = check::check(&raw, sources, &base, &mut problems);

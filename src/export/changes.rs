@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::inventory::Error;
 use super::run::{RUNS, began_at, read_report};
 use crate::lake::Listed;
+use crate::report::Report;
 use crate::shelf::Shelf;
 
 /// By how much an object can show an earlier time than one that was put before it: what a slow put takes.
@@ -97,7 +98,7 @@ pub async fn changes(shelf: &Shelf, since: Since) -> Result<Changes, Error> {
     let mut told = BTreeSet::new();
     let lately = reports.iter().filter(|(_, at)| **at >= from).rev().take(LOOK_BACK);
     let reads = lately.map(|(id, at)| async move {
-        Ok::<_, Error>((*at, read_report(shelf.lake(), &format!("{id}.json")).await?))
+        Ok::<_, Error>((*at, read_report::<Report>(shelf.lake(), &format!("{id}.json")).await?))
     });
     let mut reads = futures_util::stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
     while let Some((at, report)) = reads.try_next().await? {

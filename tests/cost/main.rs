@@ -83,6 +83,17 @@ fn job(name: &str, streams: usize, first_date: &str, grains: &str, costs: &mut B
     costs.insert(format!("{name}, final"), run(&settings, &api, &store, &settled));
 }
 
+/// A configuration of many streams, which costs by stream what one of few costs.
+fn configuration(costs: &mut BTreeMap<String, Cost>) {
+    let folder = tempfile::tempdir().unwrap();
+    for streams in [100, 1_000] {
+        let read = || drop(common::settings(folder.path(), streams, "2026-03-01", "[\"daily\"]"));
+        // What is made once in a process is made.
+        read();
+        costs.insert(format!("a configuration of {streams} streams"), allocated(&measure(read)));
+    }
+}
+
 /// The steps of one unit: a month of hours.
 fn steps(costs: &mut BTreeMap<String, Cost>) {
     let folder = tempfile::tempdir().unwrap();
@@ -157,6 +168,7 @@ fn deviations(costs: &BTreeMap<String, Cost>, budget: &BTreeMap<String, Cost>) -
 #[test]
 fn the_work_costs_what_it_may() {
     let mut costs = BTreeMap::new();
+    configuration(&mut costs);
     steps(&mut costs);
     job("a tick of 1 stream, 1 month, daily", 1, "2026-04-01", "[\"daily\"]", &mut costs);
     job("20 streams, 4 months, both grains", 20, "2026-01-01", "[\"daily\", \"hourly\"]", &mut costs);
