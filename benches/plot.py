@@ -9,7 +9,8 @@ import math
 import sys
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 340, 250, 58, 34, 40
-PANEL = WIDTH - LEFT - 14
+# What is left at the right holds half of the last label.
+PANEL = WIDTH - LEFT - 22
 INK, GRID, LINE, SECOND = "#333", "#ddd", "#0b62a4", "#c2571a"
 
 
