@@ -145,5 +145,5 @@ pub(crate) fn whole(month: Month) -> Window {
 
 /// What a stream is asked about a month.
 pub(crate) fn question(stream: &Stream, grain: Grain, window: Window) -> Question {
-    Question { stream: stream.id.clone(), grain, slice: Slice::ALL, zone: stream.zone, window }
+    stream.question(grain, &Slice::ALL, window)
 }

@@ -10,7 +10,9 @@ use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use chrono_tz::Tz;
 use url::Url;
 
-use crate::model::{Grain, Groups, Month, Period, Schedule, Slice, Span, StreamId, UnitKind, settled_at};
+use crate::model::{
+    Grain, Groups, Month, Period, Question, Schedule, Slice, Span, StreamId, UnitKind, Window, settled_at,
+};
 use crate::secret::SecretRef;
 
 /// The whole configuration, free of problems.
@@ -191,6 +193,12 @@ impl Stream {
     pub fn spans(&self, month: Month, first: NaiveDate) -> Vec<Span> {
         let of_kind = |period: &Period| period.ending_in(month, self.week_start);
         self.periods.iter().flat_map(of_kind).filter(|span| first <= span.start).collect()
+    }
+
+    /// What is asked of a slice of this stream.
+    #[must_use]
+    pub fn question(&self, grain: Grain, slice: &Slice, window: Window) -> Question {
+        Question { stream: self.id.clone(), grain, slice: slice.clone(), zone: self.zone, window }
     }
 
     /// A fingerprint of what is asked of the API and written besides its figures. Where a

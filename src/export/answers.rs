@@ -163,13 +163,7 @@ async fn fetch(
     let mut missing = 0;
     let (mut in_pieces, mut raw) = (false, Vec::new());
     for slice in &stream.slices {
-        let question = Question {
-            stream: stream.id.clone(),
-            grain: planned.unit.kind.grain(),
-            slice: slice.clone(),
-            zone: stream.zone,
-            window,
-        };
+        let question = stream.question(planned.unit.kind.grain(), slice, window);
         let answer = client.fetch(&question).await;
         let answer = answered(context, planned, answer).await?;
         warn_of(&context.warnings, &question, &answer);

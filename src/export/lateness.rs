@@ -93,7 +93,7 @@ impl Histogram {
 /// # Errors
 /// When the lake fails, or restatements cannot be understood.
 pub async fn lateness(shelf: &Shelf, stream: &Stream) -> Result<Vec<Lateness>, lake::Error> {
-    let (units, _) = shelf.lake().list_restatements(Some(&stream.id)).await?;
+    let units = shelf.lake().list_restatements(Some(&stream.id)).await?.objects;
     let reads = units.keys().map(|unit| async move {
         Ok::<_, lake::Error>((unit.kind.grain(), shelf.restatements(unit).await?))
     });

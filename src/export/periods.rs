@@ -14,7 +14,7 @@ use super::compare::vanished;
 use super::stop::Stop;
 use crate::config::Stream;
 use crate::kore::Client;
-use crate::model::{Dataset, Partition, PeriodRow, Question, Slice, Span, Summary, Window};
+use crate::model::{Dataset, Partition, PeriodRow, Slice, Span, Summary, Window};
 use crate::plan::{self, Planned};
 use crate::shelf::Prior;
 use crate::table::{self, FORMAT_VERSION};
@@ -59,13 +59,7 @@ pub(super) async fn build(
                 found.push(Found::There(row.clone()));
                 continue;
             }
-            let question = Question {
-                stream: stream.id.clone(),
-                grain: planned.unit.kind.grain(),
-                slice: slice.clone(),
-                zone: stream.zone,
-                window,
-            };
+            let question = stream.question(planned.unit.kind.grain(), slice, window);
             let answer = client.fetch_period(&question).await;
             let answer = answers::answered(context, planned, answer).await?;
             if let Some(answer) = &answer {

@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::config::{Stream, hex};
 use crate::kore::{self, Answer, Piece, Rejection};
 use crate::lake::{self, Lake};
-use crate::model::{Grain, Month, Question, Slice, StreamId, Trend, Unit, Window};
+use crate::model::{Grain, Month, Slice, StreamId, Trend, Unit, Window};
 use crate::table::Footer;
 
 /// Their folder, relative to the lake's own.
@@ -248,13 +248,7 @@ fn again(kept: &Kept, stream: &Stream, unit: &Unit) -> Result<Again, Rejection> 
     let mut found =
         Again { window, fetched_at: kept.fetched_at, trends: Vec::new(), missing: 0, in_pieces: false };
     for slice in &stream.slices {
-        let question = Question {
-            stream: unit.stream.clone(),
-            grain: unit.kind.grain(),
-            slice: slice.clone(),
-            zone: stream.zone,
-            window,
-        };
+        let question = stream.question(unit.kind.grain(), slice, window);
         let pieces = kept.answers.iter().find(|a| a.is_of(slice)).map(|a| a.pieces.as_slice());
         let Answer { trend, in_pieces, .. } =
             kore::again(&question, pieces.unwrap_or_default(), stream.on_missing)?;

@@ -216,18 +216,8 @@ impl Lake {
     ///
     /// # Errors
     /// When the store cannot list, even for a part of the keys.
-    pub async fn list_restatements(
-        &self,
-        stream: Option<&StreamId>,
-    ) -> Result<(BTreeMap<Unit, Listed>, Vec<String>), Error> {
-        let (mut units, mut foreign) = (BTreeMap::new(), Vec::new());
-        for (key, listed) in self.files(keys::restatement_folder(stream)).await? {
-            match parse_restatement_key(&key) {
-                Ok(unit) => _ = units.insert(unit, listed),
-                Err(ForeignKeyError) => foreign.push(key),
-            }
-        }
-        Ok((units, foreign))
+    pub async fn list_restatements(&self, stream: Option<&StreamId>) -> Result<Listing<Unit>, Error> {
+        self.listing(keys::restatement_folder(stream), parse_restatement_key).await
     }
 
     /// All files of a dataset that is kept as a table, or those of one of its folders, by key.

@@ -282,7 +282,7 @@ pub(super) async fn trends(
     };
     let (months, most) = if dataset == Dataset::Hourly { (1, MOST_DAYS_OF_HOURS) } else { (11, MOST_DAYS) };
     let range = Range::new((query.from, query.to), (site.today(&stream), months), most)?;
-    let mut figures = site.figures((dataset, &stream, &slice), range).await?;
+    let mut figures = site.figures(&site.shelf().await?, (dataset, &stream, &slice), range).await?;
     figures.rows.retain(|row| row.period == period);
     Ok(Json(Trends {
         stream: stream.id.to_string(),

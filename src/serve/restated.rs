@@ -57,7 +57,7 @@ pub(super) async fn read(
     (stream, slice): (&StreamId, &Slice),
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<Restated, lake::Error> {
-    let (mut units, _) = shelf.lake().list_restatements(Some(stream)).await?;
+    let mut units = shelf.lake().list_restatements(Some(stream)).await?.objects;
     units.retain(|unit, _| (Month::of(from)..=Month::of(to)).contains(&unit.month));
     let reads = units.into_keys().map(|unit| async move {
         match shelf.restatements(&unit).await {

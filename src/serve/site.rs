@@ -135,48 +135,49 @@ impl Site {
         found.ok_or_else(|| Trouble::NotFound("there is no stream with this id in the configuration".into()))
     }
 
+    fn lake(&self) -> Result<Lake, Trouble> {
+        Ok(Lake::open(&self.settings().lake)?)
+    }
+
+    /// The lake's partitions, to answer one question with: what the lake says of itself is read here.
+    pub(super) async fn shelf(&self) -> Result<Shelf, Trouble> {
+        let settings = self.settings();
+        self.turn(Shelf::open(self.lake()?, &settings, &self.clock)).await
+    }
+
     /// Reads a slice of a dataset.
     pub(super) async fn figures(
         &self,
+        shelf: &Shelf,
         (dataset, stream, slice): (Dataset, &Stream, &Slice),
         range: Range,
     ) -> Result<Figures, Trouble> {
-        self.reading(async |lake| {
-            let shelf = Shelf::open(lake.clone(), &self.settings(), &self.clock).await?;
-            figures::read(&shelf, (dataset, &stream.id, slice), (range.from, range.to)).await
-        })
-        .await
+        self.turn(figures::read(shelf, (dataset, &stream.id, slice), (range.from, range.to))).await
     }
 
     /// Reads what was restated of a slice.
     pub(super) async fn restated(
         &self,
+        shelf: &Shelf,
         (stream, slice): (&Stream, &Slice),
         range: Range,
     ) -> Result<Restated, Trouble> {
-        self.reading(async |lake| {
-            let shelf = Shelf::open(lake.clone(), &self.settings(), &self.clock).await?;
-            restated::read(&shelf, (&stream.id, slice), (range.from, range.to)).await
-        })
-        .await
+        self.turn(restated::read(shelf, (&stream.id, slice), (range.from, range.to))).await
     }
 
     /// Reads the report of a run.
     pub(super) async fn report(&self, id: &str) -> Result<Report, Trouble> {
         let none = || Trouble::NotFound("there is no report of this run".into());
         let id: Uuid = id.parse().map_err(|_| none())?;
-        self.reading(async |lake| export::report_of(lake, id).await).await?.ok_or_else(none)
+        let lake = self.lake()?;
+        self.turn(export::report_of(&lake, id)).await?.ok_or_else(none)
     }
 
     /// Takes a turn at the lake, and no longer than is bearable.
-    async fn reading<T>(
-        &self,
-        read: impl AsyncFnOnce(&Lake) -> Result<T, lake::Error>,
-    ) -> Result<T, Trouble> {
+    async fn turn<T>(&self, read: impl Future<Output = Result<T, lake::Error>>) -> Result<T, Trouble> {
         let turn = async {
             let _turn = self.readers.acquire().await;
-            let lake = Lake::open(&self.settings().lake)?;
-            read(&lake).await
+            read.await
         };
         Ok(tokio::time::timeout(PATIENCE, turn).await.map_err(|_| Trouble::TooSlow)??)
     }

@@ -400,7 +400,7 @@ impl Shelf {
             #[cfg(feature = "delta")]
             Kept::Delta(tables) => tables.objects().await?,
         };
-        let restatements = self.lake.list_restatements(None).await?.0.into_iter();
+        let restatements = self.lake.list_restatements(None).await?.objects.into_iter();
         objects.extend(restatements.map(|(unit, listed)| (lake::restatement_key(&unit), listed)));
         Ok(objects)
     }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::settle::Prior;
 use super::{INSPECTED_AT_ONCE, SMALLEST_FILE, Shelf, newer};
-use crate::lake::{self, Commit, Expect, Kind, Lake};
+use crate::lake::{self, Commit, Expect, Kind, Lake, Listing};
 use crate::model::{Partition, StreamId, Unit};
 use crate::table::{self, DamagedError, Footer, Replaced, Restatements};
 
@@ -203,7 +203,7 @@ impl Shelf {
         only: Option<&StreamId>,
         is_wanted: impl Fn(&StreamId) -> bool,
     ) -> Result<(Vec<InspectedRestatements>, Vec<String>), lake::Error> {
-        let (mut listed, foreign) = self.lake.list_restatements(only).await?;
+        let Listing { objects: mut listed, foreign } = self.lake.list_restatements(only).await?;
         listed.retain(|unit, _| is_wanted(&unit.stream));
         let files = stream::iter(listed).map(|(unit, listed)| async move {
             let key = lake::restatement_key(&unit);

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use trendlake::clock::Clock;
@@ -306,9 +305,7 @@ fn fault_49_processes_that_share_tables() {
         for run in runs {
             Ran::from(run.wait_with_output().unwrap()).expect(0);
         }
-        let objects = moto.objects("bucket");
-        let key = |(key, bytes): (String, Bytes)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-        let found = contents(objects.into_iter().filter_map(key));
+        let found = s3::lake_of(moto.objects("bucket"));
         assert_eq!(found.len(), 3 * STREAMS, "round {round}: {:?}", found.keys());
         s3::run(&sandbox, LAKE, &["verify", "--stream", "s1"]);
         let again = s3::run(&sandbox, LAKE, &["backfill", "--from", month, "--to", month]).expect(0);

@@ -450,9 +450,7 @@ fn fault_49_processes_whose_streams_share_objects() {
         for run in runs {
             Ran::from(run.wait_with_output().unwrap()).expect(0);
         }
-        let objects = moto.objects("bucket");
-        let key = |(key, bytes): (String, Bytes)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-        let found = contents(objects.into_iter().filter_map(key));
+        let found = s3::lake_of(moto.objects("bucket"));
         assert_eq!(found.len(), 3 * STREAMS, "round {round}: {:?}", found.keys());
         if round == 0 {
             replace_in_config(&sandbox, "[defaults]\n", "[defaults]\nslices = [\"all\", \"dashboard\"]\n");

@@ -106,8 +106,7 @@ fn truth() -> BTreeMap<String, String> {
 }
 
 fn in_bucket(server: &S3Server) -> BTreeMap<String, String> {
-    let key = |(key, bytes): (String, Vec<u8>)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-    contents(server.objects().into_iter().filter_map(key))
+    s3::lake_of(server.objects())
 }
 
 fn is_data_put(asked: &Asked) -> bool {
@@ -266,10 +265,7 @@ fn fault_49_a_process_that_is_frozen_holds_its_lake() {
 fn fault_49_eight_processes_on_one_bucket() {
     let (sandbox, moto) = (sandbox(), Moto::start());
     moto.create_bucket("bucket");
-    let in_moto = || {
-        let key = |(key, bytes): (String, _)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-        contents(moto.objects("bucket").into_iter().filter_map(key))
-    };
+    let in_moto = || s3::lake_of(moto.objects("bucket"));
     let mut command = export_to_s3(&sandbox, &moto.endpoint, &["--force"]);
     // First where there is nothing, then over answers that have all become stale.
     for round in 0..2 {

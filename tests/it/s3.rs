@@ -25,7 +25,7 @@ use trendlake::model::Dataset;
 use trendlake::table;
 
 use super::moto::block_on;
-use super::support::{Ran, Sandbox, settled, walk};
+use super::support::{Ran, Sandbox, contents, settled, walk};
 
 pub(crate) const BUCKET: &str = "bucket";
 const ACCESS_KEY: &str = "AKIATRENDLAKE";
@@ -390,4 +390,13 @@ fn fault_47_a_store_that_ignores_conditions_is_refused_unless_there_is_one_write
     assert_eq!(alone(&["run", "--output", "json"]).expect(0).json()["totals"]["puts"], 0);
     // What the store does not do is not to be praised.
     assert!(!doctor.stdout.contains("only if it is unchanged"), "{}", doctor.stdout);
+}
+
+/// What the lake at `lake/` in a bucket holds, of whose objects these are all.
+#[track_caller]
+pub(crate) fn lake_of<B: Clone + Into<Bytes>>(
+    objects: impl IntoIterator<Item = (String, B)>,
+) -> BTreeMap<String, String> {
+    let below = |(key, bytes): (String, B)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
+    contents(objects.into_iter().filter_map(below))
 }

@@ -73,8 +73,7 @@ impl Rig {
 
     /// What the lake in the bucket holds.
     fn contents(&self) -> BTreeMap<String, String> {
-        let key = |(key, bytes): (String, Vec<u8>)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-        contents(self.server.objects().into_iter().filter_map(key))
+        s3::lake_of(self.server.objects())
     }
 
     /// What it should hold: what the program makes of the same answers on a disk.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
-use super::s3::{Conditions, S3Server, command, configure, expected_keys, first_of_month, run};
-use super::support::{Ran, Sandbox, contents, settled};
+use super::s3::{Conditions, S3Server, command, configure, expected_keys, first_of_month, lake_of, run};
+use super::support::{Ran, Sandbox, settled};
 
 const LAKE: &str = "s3://bucket/lake";
 
@@ -42,8 +42,7 @@ fn three_processes_export_each_stream_once() {
     }
     assert_eq!(asked_by.len(), STREAMS);
     assert!(requests(&sandbox).values().all(|&n| n == 4), "{:?}", requests(&sandbox));
-    let in_lake = |(key, bytes): (String, _)| Some((key.strip_prefix("lake/")?.to_owned(), bytes));
-    let found = contents(server.objects().into_iter().filter_map(in_lake));
+    let found = lake_of(server.objects());
     assert!(found.keys().eq(&expected_keys(STREAMS, 0..=1)), "{:?}", found.keys());
 
     // What one process plans is what it has exported.

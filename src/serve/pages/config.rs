@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::TimeDelta;
 use maud::{Markup, html};
 
-use super::{Place, name, page, ticked, words};
+use super::{Place, name, page, scrolled, ticked, words};
 use crate::config::{Algorithm, OnMissing, RateLimit, Settings, Stream};
 use crate::serve::site::Site;
 
@@ -22,7 +22,7 @@ pub(in crate::serve) async fn show(State(site): State<Arc<Site>>) -> Markup {
         div.cards { (schedule(&site, &settings)) (lake(&settings)) (api(&settings)) }
         section {
             h2 { "Streams " span.soft { (words::number(settings.streams.len() as u64)) } }
-            div.scroll tabindex="0" role="region" aria-label="Streams" { (streams(&settings.streams)) }
+            (scrolled("Streams", &streams(&settings.streams)))
         }
     };
     page(&site, Place::Config, "Configuration", &body)

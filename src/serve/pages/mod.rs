@@ -130,6 +130,13 @@ pub(super) fn trouble(site: &Site, trouble: &Trouble) -> Response {
     (status, page(site, Place::Nowhere, title, &body)).into_response()
 }
 
+/// What may be wider than the screen, by a label for whoever does not see it.
+fn scrolled(label: &str, content: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) { (content) }
+    }
+}
+
 /// A name in the middle of a text, whatever the direction of its writing.
 fn name(text: &str) -> Markup {
     html! { bdi { (text) } }

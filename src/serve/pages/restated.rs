@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
-use super::{ticked, words};
+use super::{scrolled, ticked, words};
 use crate::config::Stream;
 use crate::model::Month;
 use crate::serve::recent::RunSummary;
@@ -29,7 +29,9 @@ pub(super) fn section(
                     @if let Some(hint) = error.hint() { " What to do: " (ticked(hint)) "." }
                 }
             }
-            @if !restated.months.is_empty() { (months(restated, link)) }
+            @if !restated.months.is_empty() {
+                (scrolled("Restated figures by month", &months(restated, link)))
+            }
             (by_run(stream, runs, now))
         }
     }
@@ -56,26 +58,24 @@ fn summary(stream: &Stream, restated: &Restated, now: DateTime<Utc>) -> Markup {
 
 fn months(restated: &Restated, link: impl Fn(Month) -> String) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Restated figures by month" {
-            table #restated-months {
-                thead {
-                    tr {
-                        th scope="col" { "month" }
-                        th.num scope="col" { "day figures" }
-                        th.num scope="col" { "hour figures" }
-                        th.num scope="col" { "most belated" }
-                        th.num scope="col" { "last found" }
-                    }
+        table #restated-months {
+            thead {
+                tr {
+                    th scope="col" { "month" }
+                    th.num scope="col" { "day figures" }
+                    th.num scope="col" { "hour figures" }
+                    th.num scope="col" { "most belated" }
+                    th.num scope="col" { "last found" }
                 }
-                tbody {
-                    @for (month, OfMonth { daily, hourly, newest, days }) in restated.months.iter().rev() {
-                        tr {
-                            th.nobreak scope="row" { a href=(link(*month)) { (month) } }
-                            td.num { (words::number(*daily)) }
-                            td.num { (words::number(*hourly)) }
-                            td.num { @if *days == 0 { "same day" } @else { (words::count((*days).into(), "day")) } }
-                            td.num { time datetime=(newest.to_rfc3339_opts(SecondsFormat::Secs, true)) { (words::day(newest.date_naive())) } }
-                        }
+            }
+            tbody {
+                @for (month, OfMonth { daily, hourly, newest, days }) in restated.months.iter().rev() {
+                    tr {
+                        th.nobreak scope="row" { a href=(link(*month)) { (month) } }
+                        td.num { (words::number(*daily)) }
+                        td.num { (words::number(*hourly)) }
+                        td.num { @if *days == 0 { "same day" } @else { (words::count((*days).into(), "day")) } }
+                        td.num { time datetime=(newest.to_rfc3339_opts(SecondsFormat::Secs, true)) { (words::day(newest.date_naive())) } }
                     }
                 }
             }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::{Place, name, page, ticked, trouble, words};
+use super::{Place, name, page, scrolled, ticked, trouble, words};
 use crate::model::Month;
 use crate::report::{Failure, Outcome, Report, UnitReport};
 use crate::serve::recent::RunSummary;
@@ -29,7 +29,7 @@ pub(in crate::serve) async fn all(State(site): State<Arc<Site>>) -> Markup {
             p.empty { "There was no run yet." }
         } @else {
             p.lead { "The newest " (words::count(state.runs.len() as u64, "run")) " of those whose reports are in the lake, which are kept for 90 days." }
-            div.scroll tabindex="0" role="region" aria-label="Runs" { (table(&state.runs, now)) }
+            (scrolled("Runs", &table(&state.runs, now)))
         }
     };
     page(&site, Place::Runs, "Runs", &body)

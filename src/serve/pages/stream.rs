@@ -87,9 +87,10 @@ async fn look(site: &Site, id: &str, query: Result<Query<Choice>, QueryRejection
         _ => None,
     };
     let month = month.transpose().map_err(|e| Trouble::BadRequest(e.to_string()))?;
+    let shelf = site.shelf().await?;
     let read = async |dataset: Dataset, range: Range| {
         if stream.grains.contains(&dataset.grain()) {
-            site.figures((dataset, &stream, &slice), range).await
+            site.figures(&shelf, (dataset, &stream, &slice), range).await
         } else {
             Ok(Figures::default())
         }
@@ -98,7 +99,7 @@ async fn look(site: &Site, id: &str, query: Result<Query<Choice>, QueryRejection
         read(Dataset::Daily, range),
         read(Dataset::Summary, range),
         read(Dataset::Hourly, hours_of(range)),
-        site.restated((&stream, &slice), range),
+        site.restated(&shelf, (&stream, &slice), range),
     )?;
     let days = match month {
         Some(month) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::chart::Week;
-use super::words;
+use super::{scrolled, words};
 use crate::model::Month;
 use crate::serve::figures::Row;
 
@@ -13,7 +13,7 @@ fn folded(summary: &str, table: &Markup) -> Markup {
     html! {
         details {
             summary { (summary) }
-            div.scroll tabindex="0" role="region" aria-label=(summary) { (table) }
+            (scrolled(summary, table))
         }
     }
 }
