@@ -46,14 +46,14 @@ pub fn check(
     ]
     .map(|(name, series)| by_date(name, series, question, &mut drift));
     let series = [unique?, new?, returning?];
-    let present = |s: &[Option<wire::Point>]| s.iter().map(Option::is_some).collect::<Vec<_>>();
+    let present = |s: &Dated| s.places.iter().map(Option::is_some).collect::<Vec<_>>();
     if series.iter().any(|s| present(s) != present(&series[0])) {
         return reject("the three trends have different dates".into());
     }
     match &answer.filters {
         Some(filters) => {
             note(&mut drift, "filters.", &filters.extra);
-            echo(filters, question, series[0].iter().flatten().count())?;
+            echo(filters, question, series[0].points.len())?;
         }
         // Without the echo the figures can still be right; that it is gone should be known.
         None => _ = drift.insert("filters (absent)".into()),
@@ -94,20 +94,33 @@ fn figures(summary: &wire::Summary) -> Summary {
     }
 }
 
-/// The points of one trend in places by date, one for each day of the window.
+/// The points of one trend.
+struct Dated {
+    points: Vec<wire::Point>,
+    /// Which point is that of each day of the window. A point itself is too large to be moved for it.
+    places: Vec<Option<usize>>,
+}
+
+impl Dated {
+    /// The point of the day with this number in the window.
+    fn get(&self, day: usize) -> Option<&wire::Point> {
+        self.places[day].map(|place| &self.points[place])
+    }
+}
+
+/// The points of one trend with their places by date.
 fn by_date(
     name: &str,
     series: Option<wire::Series>,
     question: &Question,
     drift: &mut BTreeSet<String>,
-) -> Result<Vec<Option<wire::Point>>, Rejection> {
+) -> Result<Dated, Rejection> {
     let series = series.ok_or_else(|| missing(name))?;
     note(drift, &format!("{name}."), &series.extra);
-    let points = series.points.ok_or_else(|| missing(&format!("{name}.dataPoints")))?;
+    let points = series.points.ok_or_else(|| missing(&format!("{name}.dataPoints")))?.0;
     let window = question.window;
-    let mut places: Vec<Option<wire::Point>> = Vec::new();
-    places.resize_with(window.days() as usize, || None);
-    for point in points {
+    let mut places = vec![None; window.days() as usize];
+    for (index, point) in points.iter().enumerate() {
         let date = point.date.ok_or_else(|| Rejection(format!("`{name}`: a point has no date")))?;
         if !point.extra.is_empty() {
             note(drift, &format!("{name}.dataPoints."), &point.extra);
@@ -123,10 +136,10 @@ fn by_date(
         match place {
             None => return reject(format!("`{name}`: {date} was not asked for")),
             Some(Some(_)) => return reject(format!("`{name}`: {date} stands twice")),
-            Some(place) => *place = Some(point),
+            Some(place) => *place = Some(index),
         }
     }
-    Ok(places)
+    Ok(Dated { points, places })
 }
 
 /// The server's echo of the question must be the question. It spells filters in lower case.
@@ -160,11 +173,7 @@ fn echo(filters: &wire::Filters, question: &Question, dates: usize) -> Result<()
 }
 
 /// Every elapsed day or hour of the window, and how many figures among them are missing.
-fn points(
-    series: &[Vec<Option<wire::Point>>; 3],
-    question: &Question,
-    local_now: NaiveDateTime,
-) -> (Points, u32) {
+fn points(series: &[Dated; 3], question: &Question, local_now: NaiveDateTime) -> (Points, u32) {
     let elapsed = question.window.dates().enumerate().take_while(|(_, date)| *date <= local_now.date());
     let mut missing = 0;
     let points = match question.grain {
@@ -177,7 +186,7 @@ fn points(
             Points::Daily(elapsed.map(point).collect())
         }
         Grain::Hourly => {
-            let mut points = Vec::with_capacity(24 * series[0].len());
+            let mut points = Vec::with_capacity(24 * series[0].points.len());
             for (index, date) in elapsed {
                 for hour in 0..hours_elapsed(date, local_now) {
                     let counts = counts(series, index, |p| p.hours[usize::from(hour)]);
@@ -203,13 +212,8 @@ fn incomplete(counts: Counts) -> bool {
     counts.as_array().iter().any(Option::is_none)
 }
 
-fn counts(
-    series: &[Vec<Option<wire::Point>>; 3],
-    index: usize,
-    figure: impl Fn(&wire::Point) -> Option<Option<i64>>,
-) -> Counts {
-    let [unique, new, returning] =
-        [0, 1, 2].map(|s: usize| series[s][index].as_ref().and_then(&figure).flatten());
+fn counts(series: &[Dated; 3], index: usize, figure: impl Fn(&wire::Point) -> Option<Option<i64>>) -> Counts {
+    let [unique, new, returning] = [0, 1, 2].map(|s: usize| series[s].get(index).and_then(&figure).flatten());
     Counts { unique, new, returning }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use chrono::NaiveDate;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// The answer is no data, or data that must not reach the lake.
@@ -88,7 +88,34 @@ object! {
 
 object! {
     /// One of the three trends.
-    Series { points: Vec<Point> = "dataPoints", }
+    Series { points: DataPoints = "dataPoints", }
+}
+
+/// The points of a trend, one for each date.
+#[derive(Debug)]
+pub(super) struct DataPoints(pub Vec<Point>);
+
+impl<'de> Deserialize<'de> for DataPoints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seq;
+        impl<'de> Visitor<'de> for Seq {
+            type Value = DataPoints;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of points")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<DataPoints, A::Error> {
+                // A month's: points are large, and would be moved each time that the list grows.
+                let mut points = Vec::with_capacity(31);
+                while let Some(point) = seq.next_element()? {
+                    points.push(point);
+                }
+                Ok(DataPoints(points))
+            }
+        }
+        deserializer.deserialize_seq(Seq)
+    }
 }
 
 object! {
@@ -435,6 +462,6 @@ mod tests {
         let answer = parse(br#"{"summary":{"median":1},"uniqueUsersTrend":{"dataPoints":[{"date":"Dec 01 2025","users":1,"bots":2}]},"v":3}"#).unwrap();
         assert_eq!(answer.extra, ["v"]);
         assert_eq!(answer.summary.unwrap().extra, ["median"]);
-        assert_eq!(answer.unique.unwrap().points.unwrap()[0].extra, ["bots"]);
+        assert_eq!(answer.unique.unwrap().points.unwrap().0[0].extra, ["bots"]);
     }
 }
