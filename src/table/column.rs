@@ -23,6 +23,8 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedRowGroupWriter;
 use twox_hash::XxHash3_128;
 
+use super::hash::only_text;
+
 /// Columns that another file hardly ever has.
 const OWN: [&str; 7] = [
     "unique_users",
@@ -133,6 +135,11 @@ fn digest(field: &Field, array: &ArrayRef, properties: &'static WriterProperties
     match array.data_type() {
         DataType::Utf8 => {
             let texts = array.as_string::<i32>();
+            if let Some(text) = only_text(texts) {
+                hash.write(b"only");
+                hash.write(text.as_bytes());
+                return hash.finish_128();
+            }
             // Rows out of the middle of others are the same as if they stood alone.
             let (start, end) = (texts.offsets()[0], texts.offsets()[texts.len()]);
             if start == 0 {

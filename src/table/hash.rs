@@ -1,7 +1,9 @@
 //! A hash of what a partition says, whatever the order of its rows.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{
+    ArrowNativeType, DataType, Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
+};
 use twox_hash::XxHash3_128;
 
 /// Hashes every column but `fetched_at`: 32 hexadecimal digits.
@@ -24,16 +26,37 @@ pub fn content_hash(batch: &RecordBatch) -> String {
         .collect();
     let mut sum: u128 = 0;
     let mut row = vec![0; columns.iter().map(Column::longest).sum()];
+    // What all rows begin with is written once: of a single slice, all its texts.
+    let same = columns.iter().take_while(|column| column.is_same()).count();
+    let (same, others) = columns.split_at(same);
+    let write = |columns: &[Column<'_>], index, row: &mut [u8], at| {
+        columns.iter().fold(at, |at, column| at + column.write(index, &mut row[at..]))
+    };
+    let mut begun = 0;
     for index in 0..batch.num_rows() {
-        let length = columns.iter().fold(0, |at, column| at + column.write(index, &mut row[at..]));
+        if index == 0 {
+            begun = write(same, index, &mut row, 0);
+        }
+        let length = write(others, index, &mut row, begun);
         sum = sum.wrapping_add(XxHash3_128::oneshot(&row[..length]));
     }
     format!("{sum:032x}")
 }
 
+/// The text that stands in every row.
+pub(super) fn only_text(texts: &StringArray) -> Option<&str> {
+    let first = (!texts.is_empty() && texts.null_count() == 0).then(|| texts.value(0))?;
+    let (offsets, step) = (texts.offsets(), i32::try_from(first.len()).ok()?);
+    let bytes = &texts.values()[offsets[0].as_usize()..offsets[texts.len()].as_usize()];
+    // Texts of one length, each of which is the one before.
+    let is_only = offsets.windows(2).all(|ends| ends[1] - ends[0] == step)
+        && bytes[first.len()..] == bytes[..bytes.len() - first.len()];
+    is_only.then_some(first)
+}
+
 /// A column by its type, so that the type is looked at once and not in every row.
 enum Column<'a> {
-    Text(&'a arrow::array::StringArray),
+    Text(&'a StringArray),
     Bool(&'a arrow::array::BooleanArray),
     Date(&'a arrow::array::Date32Array),
     Hour(&'a arrow::array::Int8Array),
@@ -62,6 +85,11 @@ impl<'a> Column<'a> {
             Self::Text(a) => 9 + (0..a.len()).map(|index| a.value(index).len()).max().unwrap_or(0),
             _ => 9,
         }
+    }
+
+    /// Whether it is a column of one text, as far as that is quickly told.
+    fn is_same(&self) -> bool {
+        matches!(self, Self::Text(texts) if only_text(texts).is_some())
     }
 
     /// Writes a mark for null, then the value: texts by length and bytes, the rest in fixed width. Gives how many
