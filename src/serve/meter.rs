@@ -20,29 +20,53 @@ use crate::report::{Outcome, Report};
 
 /// The meters of one daemon.
 pub(super) struct Meter {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    /// Those of the daemon and its runs.
+    own: Book,
+    /// Those of each stream.
+    of_streams: Book,
+    /// What the streams' meters said when they were last written down: of a thousand streams that is half a megabyte
+    /// and tens of milliseconds, which no scrape waits for.
+    written: Mutex<Bytes>,
+    /// Held by whoever writes them down, so that the last one to begin is the last one to end.
+    writing: Mutex<()>,
     /// Streams with a gauge of their oldest missing month, which is taken back when nothing is missing.
     missing: Mutex<BTreeSet<String>>,
     /// What was waited for rate limits: a counter counts whole seconds only.
     waited_ms: AtomicU64,
-    /// The text of the last scrape, while nothing has changed since: of a thousand streams it is half a megabyte.
-    /// No meter depends on the time of a scrape.
-    text: Mutex<Option<Bytes>>,
+}
+
+/// Meters that are written down together.
+struct Book {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Book {
+    fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        Self { handle: recorder.handle(), recorder }
+    }
+
+    /// Whatever is counted or measured is so in here.
+    fn with(&self, work: impl FnOnce()) {
+        metrics::with_local_recorder(&self.recorder, work);
+    }
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
         let meter = Self {
-            handle: recorder.handle(),
-            recorder,
+            own: Book::new(),
+            of_streams: Book::new(),
+            written: Mutex::default(),
+            writing: Mutex::default(),
             missing: Mutex::default(),
             waited_ms: AtomicU64::new(0),
-            text: Mutex::default(),
         };
-        meter.with(|| {
-            describe();
+        meter.of_streams.with(|| describe_gauges(&OF_STREAMS));
+        meter.own.with(|| {
+            describe_gauges(&OWN);
+            describe_counters();
             gauge!("trendlake_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
             gauge!("trendlake_lease_held").set(0);
             counter!("trendlake_ticks_skipped_total").absolute(0);
@@ -50,41 +74,50 @@ impl Meter {
         meter
     }
 
-    /// Whatever is counted or measured is so in here.
-    fn with(&self, work: impl FnOnce()) {
-        metrics::with_local_recorder(&self.recorder, work);
-        // After the work: a scrape during it is forgotten with those before.
-        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The text of a scrape: the daemon's own meters as they are, and the streams' as they were last written down.
+    pub(super) fn render(&self) -> Vec<u8> {
+        let mut text = self.own.handle.render().into_bytes();
+        text.extend_from_slice(&self.written());
+        text
     }
 
-    /// The text of a scrape.
-    pub(super) fn render(&self) -> Bytes {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        let render = || self.handle.render().into_boxed_str().into_boxed_bytes().into();
-        text.get_or_insert_with(render).clone()
+    /// Writes the streams' meters down for the scrapes to come. Takes its time where there are many.
+    pub(super) fn write_down(&self) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.of_streams.handle.render();
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+    }
+
+    fn written(&self) -> Bytes {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn skipped(&self, ticks: u64) {
-        self.with(|| counter!("trendlake_ticks_skipped_total").increment(ticks));
+        self.own.with(|| counter!("trendlake_ticks_skipped_total").increment(ticks));
     }
 
     pub(super) fn reloaded(&self, accepted: bool) {
         let result = if accepted { "accepted" } else { "refused" };
-        self.with(|| counter!("trendlake_config_reloads_total", "result" => result).increment(1));
+        self.own.with(|| counter!("trendlake_config_reloads_total", "result" => result).increment(1));
     }
 
     pub(super) fn lease(&self, held: bool) {
-        self.with(|| gauge!("trendlake_lease_held").set(i32::from(held)));
+        self.own.with(|| gauge!("trendlake_lease_held").set(i32::from(held)));
     }
 
     /// A run has ended without a report, with this exit code.
     pub(super) fn run_failed(&self, exit_code: u8, at: DateTime<Utc>) {
-        self.with(|| end_of_run(exit_code, at));
+        self.own.with(|| end_of_run(exit_code, at));
     }
 
     /// A run has ended.
     pub(super) fn run_ended(&self, report: &Report, traffic: &Traffic) {
-        self.with(|| {
+        self.of_streams.with(|| {
+            for (stream, share) in traffic.quotas() {
+                gauge!("trendlake_stream_quota_used_ratio", "stream" => stream).set(share);
+            }
+        });
+        self.own.with(|| {
             let totals = &report.totals;
             for (status, count) in traffic.by_status() {
                 counter!("trendlake_requests_total", "status" => status).increment(count);
@@ -93,22 +126,19 @@ impl Meter {
             let waited_ms =
                 self.waited_ms.fetch_add(totals.rate_wait_ms, Ordering::Relaxed) + totals.rate_wait_ms;
             counter!("trendlake_rate_wait_seconds_total").absolute(waited_ms / 1000);
-            for (stream, share) in traffic.quotas() {
-                gauge!("trendlake_stream_quota_used_ratio", "stream" => stream).set(share);
-            }
             counter!("trendlake_rows_written_total").increment(totals.rows);
             counter!("trendlake_bytes_written_total").increment(totals.bytes);
             counter!("trendlake_puts_total").increment(totals.puts);
             counter!("trendlake_restated_points_total").increment(totals.restated);
             counter!("trendlake_puts_skipped_total").increment(totals.unchanged);
+            // One that nothing came to is told as well.
             for outcome in ["committed", "unchanged", "superseded", "failed", "open"] {
-                let count = report.units.iter().filter(|u| name_of(&u.outcome) == outcome).count();
-                counter!("trendlake_units_total", "outcome" => outcome).increment(count as u64);
+                counter!("trendlake_units_total", "outcome" => outcome).increment(0);
             }
-            for unit in &report.units {
-                if let Outcome::Failed(failure) = &unit.outcome {
-                    let class = failure.class.clone();
-                    counter!("trendlake_unit_failures_total", "class" => class).increment(1);
+            for unit in report.units.iter() {
+                counter!("trendlake_units_total", "outcome" => name_of(&unit.outcome)).increment(1);
+                if let Outcome::Failed(failure) = unit.outcome {
+                    counter!("trendlake_unit_failures_total", "class" => failure.class).increment(1);
                 }
             }
             let took = (report.ended_at - report.started_at).as_seconds_f64();
@@ -119,7 +149,7 @@ impl Meter {
 
     /// How the lake stands.
     pub(super) fn covered(&self, coverage: &[StreamCoverage]) {
-        self.with(|| {
+        self.of_streams.with(|| {
             let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
             for StreamCoverage { stream, units } in coverage {
                 for condition in Condition::ALL {
@@ -152,7 +182,7 @@ impl Meter {
         let today = local_now(at, stream.zone).date().and_time(NaiveTime::MIN);
         let Some(midnight) = stream.zone.from_local_datetime(&today).earliest() else { return };
         let name = stream.name.clone();
-        self.with(|| {
+        self.of_streams.with(|| {
             gauge!("trendlake_stream_fresh_until_timestamp_seconds", "stream" => name)
                 .set(seconds(midnight.to_utc()));
         });
@@ -180,7 +210,7 @@ const fn name_of(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn describe() {
+fn describe_counters() {
     let counters = [
         ("trendlake_requests_total", "requests to the API by status, `none` where no answer came"),
         ("trendlake_retries_total", "requests that were a repetition"),
@@ -199,32 +229,37 @@ fn describe() {
     for (name, text) in counters {
         describe_counter!(name, text);
     }
-    let gauges = [
-        (
-            "trendlake_stream_fresh_until_timestamp_seconds",
-            "end of the newest day that is wholly in the lake",
-        ),
-        ("trendlake_stream_oldest_missing_month_timestamp_seconds", "first day of the oldest missing month"),
-        (
-            "trendlake_stream_quota_used_ratio",
-            "which share of its rate limits a stream used at the most in the last run",
-        ),
-        ("trendlake_units", "units by stream and how they stand"),
-        ("trendlake_last_run_duration_seconds", "how long the last run took"),
-        ("trendlake_last_run_exit_code", "the last run's exit code"),
-        ("trendlake_last_run_end_timestamp_seconds", "when the last run ended"),
-        ("trendlake_lease_held", "whether this daemon holds the lake's lease"),
-        ("trendlake_build_info", "the version"),
-    ];
+}
+
+/// A gauge's name and what it says.
+type Described = (&'static str, &'static str);
+
+const OWN: [Described; 5] = [
+    ("trendlake_last_run_duration_seconds", "how long the last run took"),
+    ("trendlake_last_run_exit_code", "the last run's exit code"),
+    ("trendlake_last_run_end_timestamp_seconds", "when the last run ended"),
+    ("trendlake_lease_held", "whether this daemon holds the lake's lease"),
+    ("trendlake_build_info", "the version"),
+];
+
+const OF_STREAMS: [Described; 4] = [
+    ("trendlake_stream_fresh_until_timestamp_seconds", "end of the newest day that is wholly in the lake"),
+    ("trendlake_stream_oldest_missing_month_timestamp_seconds", "first day of the oldest missing month"),
+    (
+        "trendlake_stream_quota_used_ratio",
+        "which share of its rate limits a stream used at the most in the last run",
+    ),
+    ("trendlake_units", "units by stream and how they stand"),
+];
+
+fn describe_gauges(gauges: &[Described]) {
     for (name, text) in gauges {
-        describe_gauge!(name, text);
+        describe_gauge!(*name, *text);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::model::{Unit, UnitKind};
     use crate::report::Totals;
@@ -232,17 +267,8 @@ mod tests {
     #[test]
     fn seconds_are_counted_from_the_sum_of_what_was_waited() {
         let meter = Meter::new();
-        let report = Report {
-            run_id: uuid::Uuid::nil(),
-            version: "0".into(),
-            started_at: DateTime::UNIX_EPOCH,
-            ended_at: DateTime::UNIX_EPOCH,
-            exit_code: 0,
-            totals: Totals { rate_wait_ms: 700, ..Totals::default() },
-            requests: BTreeMap::new(),
-            warnings: vec![],
-            units: vec![],
-        };
+        let totals = Totals { rate_wait_ms: 700, ..Totals::default() };
+        let report = Report { totals, ..Report::default() };
         for expected in [0, 1, 2, 2] {
             meter.run_ended(&report, &Traffic::default());
             let text = text(&meter);
@@ -251,11 +277,11 @@ mod tests {
     }
 
     fn text(meter: &Meter) -> String {
-        String::from_utf8(meter.render().into()).unwrap()
+        String::from_utf8(meter.render()).unwrap()
     }
 
     #[test]
-    fn a_scrape_tells_every_change_and_is_made_once_for_each() {
+    fn a_scrape_tells_what_changes_and_writes_no_streams_down() {
         let meter = Meter::new();
         let stream = Stream::example();
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
@@ -268,11 +294,10 @@ mod tests {
             let units = ["2026-01", "2026-02"].map(unit).into_iter().zip(conditions.iter().copied());
             meter.covered(&[StreamCoverage { stream: stream.clone(), units: units.collect() }]);
         };
-        let mut before = meter.render();
+        let mut before = text(&meter);
         let mut changed = |what: &str| {
-            let now = meter.render();
+            let now = text(&meter);
             assert!(now != before, "{what} was not told");
-            assert_eq!(now.as_ptr(), meter.render().as_ptr(), "{what}: the text was made again");
             before = now;
         };
         meter.lease(true);
@@ -283,18 +308,23 @@ mod tests {
         changed("a configuration");
         meter.run_failed(74, at("2026-03-01T00:00:00Z"));
         changed("a failed run");
+        let mut changed_once_written = |what: &str| {
+            let written = meter.written().as_ptr();
+            meter.lease(false);
+            assert!(text(&meter).contains("trendlake_lease_held 0\n"));
+            assert_eq!(meter.written().as_ptr(), written, "{what}: a scrape has written it down");
+            meter.write_down();
+            changed(what);
+        };
         meter.fresh(&stream, at("2026-03-01T00:00:00Z"));
-        changed("a day");
+        changed_once_written("a day");
         meter.fresh(&stream, at("2026-03-02T00:00:00Z"));
-        changed("the next day");
+        changed_once_written("the next day");
         covered(&[Condition::Missing, Condition::Missing]);
-        changed("missing months");
+        changed_once_written("missing months");
         covered(&[Condition::Missing, Condition::Final]);
-        changed("a month");
+        changed_once_written("a month");
         covered(&[Condition::Final, Condition::Final]);
-        changed("the last month");
-        meter.lease(false);
-        changed("the lease");
-        assert!(text(&meter).contains("trendlake_lease_held 0\n"));
+        changed_once_written("the last month");
     }
 }

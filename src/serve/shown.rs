@@ -64,6 +64,13 @@ impl Shown {
         self.change(|state| state.refused = refused);
     }
 
+    /// Lets scrapes tell how the streams stand now, as soon as it is written down: of many streams that takes a
+    /// while, in which others are not held up.
+    pub(super) fn write_meters_down(self: &Arc<Self>) {
+        let shown = self.clone();
+        tokio::task::spawn_blocking(move || shown.meter.write_down());
+    }
+
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
     }
