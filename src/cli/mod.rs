@@ -92,7 +92,7 @@ fn carry_out(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 /// How many file operations go on at once.
-const FILE_THREADS: usize = 8;
+const FILE_THREADS: usize = 4;
 
 /// Commands that talk to the API or the lake.
 fn asynchronous(command: Command, common: &Common, printer: &Printer) -> Result<u8, Failure> {
