@@ -157,11 +157,11 @@ pub(super) fn summary(report: &Report) -> String {
 
 /// The open units, those with the same reason in one line; the exit code in the last.
 pub(super) fn open_lines(report: &Report) -> Vec<String> {
-    let mut groups: Vec<(String, Option<&str>, Vec<&UnitReport>)> = Vec::new();
-    for unit in report.open_units() {
+    let mut groups: Vec<(String, Option<String>, Vec<UnitReport>)> = Vec::new();
+    for unit in report.units.open() {
         let (why, hint) = match &unit.outcome {
             Outcome::Failed(failure) => {
-                (format!("{}: {}", failure.class, failure.message), failure.hint.as_deref())
+                (format!("{}: {}", failure.class, failure.message), failure.hint.clone())
             }
             _ => ("not reached before the run was stopped".to_owned(), None),
         };
@@ -170,12 +170,13 @@ pub(super) fn open_lines(report: &Report) -> Vec<String> {
             None => groups.push((why, hint, vec![unit])),
         }
     }
+    groups.sort_by(|(.., a), (.., b)| a[0].stream_name.cmp(&b[0].stream_name));
     let mut lines = Vec::new();
     for (why, hint, units) in &groups {
         let stream = text::plain(&units[0].stream_name);
         let names: Vec<_> = units.iter().map(|u| format!("{} {}", u.grain, u.month)).collect();
         lines.push(format!("open: {stream}: {}: {}", names.join(", "), text::plain(why)));
-        lines.extend(hint.map(|hint| format!("  hint: {hint}")));
+        lines.extend(hint.iter().map(|hint| format!("  hint: {hint}")));
     }
     if !lines.is_empty() {
         lines.push(format!(

@@ -104,13 +104,13 @@ pub async fn changes(shelf: &Shelf, since: Since) -> Result<Changes, Error> {
     while let Some((at, report)) = reads.try_next().await? {
         let Some(report) = report else { continue };
         for key in report.written() {
-            match objects.get(key) {
+            match objects.get(&key) {
                 // The caller has seen this report, or one that came after it.
                 Some(listed) if report_found && at <= base && listed.written_at < at => {
-                    told.insert(key.to_owned());
+                    told.insert(key);
                 }
-                None if shelf.lake().find(key).await?.is_some() => {
-                    return Err(Error::IncompleteListing { key: key.to_owned() });
+                None if shelf.lake().find(&key).await?.is_some() => {
+                    return Err(Error::IncompleteListing { key });
                 }
                 // It is told, or someone has deleted it.
                 Some(_) | None => {}

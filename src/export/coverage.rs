@@ -1,5 +1,6 @@
 //! How the lake stands, month by month, for a person's eyes.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use super::inventory::{Overview, StreamOverview};
@@ -66,36 +67,36 @@ pub struct StreamCoverage {
 /// How every unit of an overview stands, in the light of the last runs; the newest comes first. Of each unit, the
 /// newest report that knows of it counts: shards and backfills each tell of a part.
 #[must_use]
-pub fn coverage<'a>(
-    overview: &Overview,
-    reports: impl IntoIterator<Item = &'a Report>,
-) -> Vec<StreamCoverage> {
-    let mut told = BTreeSet::new();
-    let mut failed = BTreeSet::new();
-    for unit in reports.into_iter().flat_map(|report| &report.units) {
-        let name = (unit.stream.as_str(), unit.grain.as_str(), unit.month.as_str());
-        if told.insert(name) && matches!(unit.outcome, Outcome::Failed(_)) {
-            failed.insert(name);
-        }
-    }
+pub fn coverage(overview: &Overview, reports: &[impl Borrow<Report>]) -> Vec<StreamCoverage> {
     let suspect: BTreeSet<Unit> = overview.parked.suspect.iter().map(Partition::unit).collect();
-    let condition = |unit: &Unit, state: State| {
-        let month = unit.month.to_string();
-        match state {
+    let of_stream = |StreamOverview { stream, units }: &StreamOverview| {
+        let failed = failed(stream, reports);
+        let condition = |unit: &Unit, state: State| match state {
             State::Final => Condition::Final,
             _ if suspect.contains(unit) => Condition::Suspect,
             State::Damaged => Condition::Damaged,
-            _ if failed.contains(&(unit.stream.as_str(), unit.kind.as_str(), month.as_str())) => {
-                Condition::Failed
-            }
+            _ if failed.contains(&(unit.kind.to_string(), unit.month.to_string())) => Condition::Failed,
             State::Provisional => Condition::Provisional,
             State::Stale => Condition::Stale,
             State::Missing | State::Forced | State::Broken => Condition::Missing,
+        };
+        StreamCoverage {
+            stream: stream.clone(),
+            units: units.iter().map(|p| (p.unit.clone(), condition(&p.unit, p.state))).collect(),
         }
     };
-    let of_stream = |StreamOverview { stream, units }: &StreamOverview| StreamCoverage {
-        stream: stream.clone(),
-        units: units.iter().map(|p| (p.unit.clone(), condition(&p.unit, p.state))).collect(),
-    };
     overview.streams.iter().map(of_stream).collect()
+}
+
+/// The grain and month of those units of a stream that failed the last time they were told of.
+fn failed(stream: &Stream, reports: &[impl Borrow<Report>]) -> BTreeSet<(String, String)> {
+    let (mut told, mut failed) = (BTreeSet::new(), BTreeSet::new());
+    for unit in reports.iter().flat_map(|report| report.borrow().units.of(stream.id.as_str())) {
+        let name = (unit.grain, unit.month);
+        if matches!(unit.outcome, Outcome::Failed(_)) && !told.contains(&name) {
+            failed.insert(name.clone());
+        }
+        told.insert(name);
+    }
+    failed
 }

@@ -75,14 +75,13 @@ pub async fn overview(
     let are_asked = |kind| kind != UnitKind::Periods || streams.iter().any(|s| !s.periods.is_empty());
     let datasets: Vec<_> = Dataset::ALL.into_iter().filter(|d| are_asked(d.unit_kind())).collect();
     let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id.clone()).collect();
-    let Survey { found, foreign, shared } = shelf.survey(&datasets, &ids, &needs_footer).await?;
-    let mut by_stream: BTreeMap<StreamId, Inventory> = BTreeMap::new();
-    for (partition, found) in found {
-        by_stream.entry(partition.stream.clone()).or_default().insert(partition, presence(found));
-    }
+    let Survey { mut found, foreign, shared } = shelf.survey(&datasets, &ids, &needs_footer).await?;
+    found.sort_by(|(a, _), (b, _)| a.stream.cmp(&b.stream));
     let mut overviews = Vec::with_capacity(streams.len());
     for stream in streams {
-        let mut inventory = by_stream.remove(&stream.id).unwrap_or_default();
+        let start = found.partition_point(|(partition, _)| partition.stream < stream.id);
+        let of_stream = found[start..].iter().take_while(|(partition, _)| partition.stream == stream.id);
+        let mut inventory: Inventory = of_stream.map(|(p, found)| (p.clone(), presence(found))).collect();
         let mut units = plan::survey(stream, &inventory, scope, now);
         let was_complete = note.verified.contains_key(stream.id.as_str());
         let found = look_for_missing(shelf, &units, (&inventory, &shared), was_complete, now).await?;
@@ -164,15 +163,15 @@ fn place(location: &Location) -> String {
 }
 
 /// What a plan has to know of what was found.
-fn presence(found: Found) -> Presence {
+fn presence(found: &Found) -> Presence {
     match found {
         Found::Damaged => Presence::Damaged,
-        Found::Listed { written_at } => Presence::Listed { written_at },
+        Found::Listed { written_at } => Presence::Listed { written_at: *written_at },
         Found::Footer(footer) => Presence::Known {
             fetched_at: footer.fetched_at,
             old_format: footer.format_version < FORMAT_VERSION,
             is_final: footer.is_final,
-            fingerprint: footer.fingerprint,
+            fingerprint: footer.fingerprint.clone(),
             start: footer.start,
             settle_days: footer.settle_days,
         },
@@ -205,7 +204,7 @@ async fn look_for_missing(
             if written_at < now - JUST_WRITTEN {
                 return Err(Error::IncompleteListing { key: shelf.key(partition) });
             }
-            Ok(Some((partition.clone(), presence(found))))
+            Ok(Some((partition.clone(), presence(&found))))
         });
         let looks = futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
         found.extend(looks.try_collect::<Vec<_>>().await?.into_iter().flatten());

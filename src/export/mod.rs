@@ -44,7 +44,7 @@ use crate::kore::{Traffic, Transport};
 use crate::lake::Lake;
 use crate::model::Layout;
 use crate::plan::Planned;
-use crate::report::{Failure, Outcome, Severity, UnitReport};
+use crate::report::{Failure, Outcome, Severity, UnitReport, Units};
 use crate::shelf::Shelf;
 
 /// How many streams go side by side where they share objects: more than a group is meant for.
@@ -136,7 +136,8 @@ impl Warnings {
     }
 }
 
-/// Fetches and commits every unit of `planned`, and gives one report per unit.
+/// Fetches and commits every unit of `planned`, and gives one report per unit, the newest month
+/// of each stream first.
 ///
 /// A stream that fails, or whose task has a bug, never holds up another one.
 ///
@@ -145,7 +146,7 @@ pub async fn export(
     context: &Context,
     planned: Vec<(Stream, Vec<Planned>)>,
     kept: Option<&Arc<RawAnswers>>,
-) -> Vec<UnitReport> {
+) -> Units {
     let (context, planned, at_once) = arranged(context, planned);
     for (_, units) in &planned {
         context.shelf.expect(units.iter().flat_map(|p| p.unit.partitions()));
@@ -164,7 +165,13 @@ pub async fn export(
             }
         }
     });
-    futures_util::stream::iter(tasks).buffer_unordered(at_once).concat().await
+    let mut reports = futures_util::stream::iter(tasks).buffer_unordered(at_once);
+    let mut all = Units::default();
+    while let Some(mut units) = reports.next().await {
+        units.sort_by(|a, b| (&b.month, &a.grain).cmp(&(&a.month, &b.grain)));
+        all.add(&units);
+    }
+    all
 }
 
 /// The streams in the order in which they are worked on, and how many of them at once.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::inventory::{self, Overview, overview};
 use super::{Context, PastRequests, RawAnswers, Spent, export, parked, raw};
 use crate::config::Stream;
-use crate::lake::{self, Lake};
+use crate::lake::{self, Lake, Listed};
 use crate::model::{StreamId, Unit};
 use crate::plan::{Planned, Scope, State};
 use crate::report::{Report, UnitReport, exit, exit_code};
@@ -28,6 +28,8 @@ const LOOK_BACK: usize = 2000;
 /// How many of them may say nothing of that time before the older ones are left unread. They are in the order of
 /// the runs' beginnings, so one that went on for long while others came and went lies behind those.
 const STRAGGLERS: usize = 16;
+/// What is longer than this is not read whole for what stands at its beginning.
+const LARGE: u64 = 1 << 20;
 /// How many of them are looked at for how the streams went.
 const MOST_REPORTS: usize = 32;
 /// For how long a run that is being stopped tries to leave its report.
@@ -103,14 +105,13 @@ pub async fn run_as(
         begin(&overview);
         context.shelf.make().await?;
         shelf::finish_restatements(&context.shelf, &overview.parked.restated).await;
-        let past = context.lake().list_internal(RUNS).await?;
+        let past = context.lake().listed_internal(RUNS).await?;
         let context =
             &Context { spent: spent_before(context.lake(), &past, started_at).await?, ..context.clone() };
         let planned =
             overview.streams.iter().map(|s| (s.stream.clone(), s.due().cloned().collect())).collect();
-        let mut units = export(context, planned, kept.as_ref()).await;
-        units.sort_by(|a, b| (&a.stream_name, &b.month, &a.grain).cmp(&(&b.stream_name, &a.month, &b.grain)));
-        let mut totals = Report::totals(&units);
+        let units = export(context, planned, kept.as_ref()).await;
+        let mut totals = units.totals().clone();
         totals.puts = context.shelf.puts().unwrap_or(totals.puts);
         totals.requests = context.traffic.requests();
         totals.retries = context.traffic.retries();
@@ -143,11 +144,11 @@ pub async fn run_as(
 
 /// What the runs before have asked, as far as it can still matter. A run that was killed has left no
 /// report; the server's own refusals then tell.
-async fn spent_before(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<Spent, lake::Error> {
+async fn spent_before(lake: &Lake, past: &Past, now: DateTime<Utc>) -> Result<Spent, lake::Error> {
     let mut before: BTreeMap<String, PastRequests> = BTreeMap::new();
     let mut too_old = 0;
-    for name in past.iter().rev().take(LOOK_BACK) {
-        let Some(report) = read_report::<Asked>(lake, name).await? else { continue };
+    for (name, listed) in past.iter().rev().take(LOOK_BACK) {
+        let Some(report) = asked(lake, name, listed.size).await? else { continue };
         if report.ended_at + LONGEST_WINDOW < now {
             too_old += 1;
             if too_old == STRAGGLERS {
@@ -165,12 +166,29 @@ async fn spent_before(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Resul
     Ok(Spent { before: Arc::new(before), now: Arc::default() })
 }
 
-/// What a report says of the requests. The units of a large run, which are most of its report, are passed over.
+/// The names of the reports that are there, the oldest first.
+type Past = BTreeMap<String, Listed>;
+
+/// What a report says of the requests.
 #[derive(Deserialize)]
 struct Asked {
     ended_at: DateTime<Utc>,
     #[serde(default)]
     requests: BTreeMap<String, u64>,
+}
+
+/// Reads what a report says of the requests, and of a large one no more than it takes: its units come last, and are
+/// nearly all of it.
+async fn asked(lake: &Lake, name: &str, size: u64) -> Result<Option<Asked>, lake::Error> {
+    /// No text within JSON holds this, since its quotes would be escaped there.
+    const UNITS: &[u8] = br#","units":["#;
+    if size > LARGE {
+        let start = lake.read_start_internal(&format!("{RUNS}/{name}"), LARGE).await?.unwrap_or_default();
+        if let Some(end) = start.windows(UNITS.len()).position(|text| text == UNITS) {
+            return Ok(serde_json::from_slice(&[&start[..end], b"}"].concat()).ok());
+        }
+    }
+    read_report(lake, name).await
 }
 
 pub(super) async fn read_report<T: DeserializeOwned>(
@@ -200,27 +218,17 @@ fn only_kept(mut overview: Overview, kept: &RawAnswers, context: &Context) -> Ov
 
 /// Writes the report and what the run has verified. The data is in the lake already, so a failure
 /// here is told and changes nothing about the run.
-async fn leave_behind(
-    context: &Context,
-    overview: &Overview,
-    past: &[String],
-    report: &Report,
-    scope: &Scope,
-) {
+async fn leave_behind(context: &Context, overview: &Overview, past: &Past, report: &Report, scope: &Scope) {
     if scope.is_everything() {
-        let open: BTreeSet<&str> = report.open_units().map(|u| u.stream.as_str()).collect();
+        let open: BTreeSet<String> = report.units.open().map(|unit| unit.stream).collect();
         let complete = |id: &StreamId| !open.contains(id.as_str());
         if let Err(error) = overview.remember(&context.shelf, complete).await {
             warn!("the lake's note was not written: {error}");
         }
     }
     let settled = |unit: &Unit| {
-        let is_it = |u: &&UnitReport| {
-            u.stream == unit.stream.as_str()
-                && u.grain == unit.kind.as_str()
-                && u.month == unit.month.to_string()
-        };
-        let found = report.units.iter().find(is_it);
+        let is_it = |u: &UnitReport| u.grain == unit.kind.as_str() && u.month == unit.month.to_string();
+        let found = report.units.of(unit.stream.as_str()).find(is_it);
         found.is_some_and(|u| !u.outcome.is_open())
     };
     if let Err(error) = parked::unpark(context.lake(), &overview.parked, settled).await {
@@ -241,16 +249,15 @@ async fn leave_behind(
 }
 
 async fn leave_report(context: &Context, report: &Report) {
-    let bytes = serde_json::to_vec(report).expect("a report is JSON");
     let name = format!("{RUNS}/{}.json", report.run_id);
-    if let Err(error) = context.lake().put_internal(&name, bytes.into()).await {
+    if let Err(error) = context.lake().put_pieces(&name, report.pieces()).await {
         warn!("the run report was not written: {error}");
     }
 }
 
 /// Removes reports that are older than they need to be.
-async fn prune(lake: &Lake, past: &[String], now: DateTime<Utc>) -> Result<(), lake::Error> {
-    for name in past {
+async fn prune(lake: &Lake, past: &Past, now: DateTime<Utc>) -> Result<(), lake::Error> {
+    for name in past.keys() {
         if started_at(name).is_some_and(|at| now - at > KEEP_REPORTS) {
             lake.delete_internal(&format!("{RUNS}/{name}")).await?;
         }
@@ -279,8 +286,8 @@ pub async fn last_reports(lake: &Lake, streams: &[Stream]) -> Result<Vec<Report>
     let mut reports = Vec::new();
     for run_id in run_ids(lake).await?.into_iter().rev().take(MOST_REPORTS) {
         let Some(report) = report_of(lake, run_id).await? else { continue };
-        for unit in &report.units {
-            unmet.remove(unit.stream.as_str());
+        for stream in report.units.streams() {
+            unmet.remove(stream);
         }
         reports.push(report);
         if unmet.is_empty() {
@@ -312,7 +319,7 @@ pub async fn report_of(lake: &Lake, run_id: Uuid) -> Result<Option<Report>, lake
 mod tests {
     use super::*;
     use crate::chance::Chance;
-    use crate::report::Totals;
+    use crate::report::{Outcome, Units};
 
     /// One process works on its streams for two hours while another one begins later and ends soon.
     #[tokio::test]
@@ -321,26 +328,37 @@ mod tests {
         let lake = Lake::on(store, "lake".into());
         let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let chance = Chance::seeded(1);
+        // Large ones, of which only the beginning is read.
+        let unit = |month: u32| UnitReport {
+            stream: "st".into(),
+            stream_name: "a \",\"units\":[ name".into(),
+            grain: "daily".into(),
+            month: month.to_string(),
+            reason: "missing".into(),
+            outcome: Outcome::Unchanged,
+            partly: Vec::new(),
+            missing: 0,
+            restated: 0,
+        };
+        let units: Units = (0..10_000).map(unit).collect();
         let leave = async |stream: &str, started: i64, ended: i64| {
             let started_at = now - TimeDelta::minutes(started);
             let report = Report {
                 run_id: chance.id_at(started_at),
-                version: "0".into(),
                 started_at,
                 ended_at: now - TimeDelta::minutes(ended),
-                exit_code: 0,
-                totals: Totals::default(),
                 requests: BTreeMap::from([(stream.to_owned(), 7)]),
-                warnings: vec![],
-                units: vec![],
+                warnings: vec![r#"","units":[" "#.into()],
+                units: units.clone(),
+                ..Report::default()
             };
-            let bytes = serde_json::to_vec(&report).unwrap();
-            lake.put_internal(&format!("{RUNS}/{}.json", report.run_id), bytes.into()).await.unwrap();
+            lake.put_pieces(&format!("{RUNS}/{}.json", report.run_id), report.pieces()).await.unwrap();
         };
         leave("st-long", 180, 10).await;
         leave("st-short", 170, 160).await;
         leave("st-new", 5, 1).await;
-        let past = lake.list_internal(RUNS).await.unwrap();
+        let past = lake.listed_internal(RUNS).await.unwrap();
+        assert!(past.values().all(|listed| listed.size > LARGE));
         let spent = spent_before(&lake, &past, now).await.unwrap();
         assert_eq!(spent.before.keys().collect::<Vec<_>>(), ["st-long", "st-new"]);
         assert_eq!(spent.before["st-long"], [(now - TimeDelta::minutes(10), 7)]);

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use super::error::{Error, Kind};
 use super::{Commit, INTERNAL, Listed};
 
@@ -131,24 +133,43 @@ impl Folder {
     /// it is there and survives a power loss; on an error the place is as it was, unless only the last
     /// sync failed.
     pub(super) fn replace(&self, key: &str, bytes: &[u8], place: Place) -> Result<Commit, Error> {
-        let target = self.root.join(key);
-        let parent = Path::new(key).parent().unwrap_or(Path::new(""));
-        self.create_folders(parent)?;
-        if self.refuse_foreign(&target)? && place == Place::Empty {
+        if self.make_room(key)? && place == Place::Empty {
             return Ok(Commit::Conflict);
         }
-        let stage = Path::new(INTERNAL).join("stage");
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let staged = self.root.join(stage).join(format!("{}-{number}", std::process::id()));
-        let result = write_synced(&staged, bytes)
-            .and_then(|()| fs::rename(&staged, &target).map_err(|e| Error::io("replace", &target, &e)));
-        if let Err(error) = result {
-            // The error at hand is the one to tell; a file that stays is cleared by the next lock.
-            let _ = fs::remove_file(&staged);
-            return Err(error);
-        }
-        sync_folder(&self.root.join(parent))?;
+        let mut staged = self.stage(key)?;
+        staged.write(bytes)?;
+        staged.put()?;
         Ok(Commit::Done)
+    }
+
+    /// The same with what comes piece by piece, whatever is in the place.
+    pub(super) async fn replace_in_pieces(
+        &self,
+        key: &str,
+        pieces: impl Iterator<Item = Bytes>,
+    ) -> Result<(), Error> {
+        let (folder, key) = (self.clone(), key.to_owned());
+        let mut staged = blocking(move || folder.make_room(&key).and_then(|_| folder.stage(&key))).await?;
+        for piece in pieces {
+            staged = blocking(move || staged.write(&piece).map(|()| staged)).await?;
+        }
+        blocking(move || staged.put()).await
+    }
+
+    /// Makes the folders above a place; whether there is a file in it.
+    fn make_room(&self, key: &str) -> Result<bool, Error> {
+        self.create_folders(Path::new(key).parent().unwrap_or(Path::new("")))?;
+        self.refuse_foreign(&self.root.join(key))
+    }
+
+    /// Begins a file for a place.
+    fn stage(&self, key: &str) -> Result<Staged, Error> {
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let path = self.root.join(INTERNAL).join("stage").join(name);
+        let create = OpenOptions::new().create_new(true).write(true).open(&path);
+        let file = create.map_err(|e| Error::io("create", &path, &e))?;
+        Ok(Staged { file, path, target: self.root.join(key), is_put: false })
     }
 
     /// Removes the folders above a place as far as they are empty.
@@ -162,9 +183,13 @@ impl Folder {
         }
     }
 
-    /// Every file under a relative folder, none of them through a link: a link is listed as itself. Where the
-    /// folder itself is none, or in none, there are no files; whoever puts one there is told.
-    pub(super) fn list(&self, relative: &str) -> Result<Vec<(String, Listed)>, Error> {
+    /// What is made of every file under a relative folder, none of them through a link: a link is listed as itself.
+    /// Where the folder itself is none, or in none, there are no files; whoever puts one there is told.
+    pub(super) fn list<T>(
+        &self,
+        relative: &str,
+        mut make: impl FnMut(String, Listed) -> T,
+    ) -> Result<Vec<T>, Error> {
         let mut files = Vec::new();
         let is_other = |path: &Path| fs::symlink_metadata(self.root.join(path)).is_ok_and(|m| !m.is_dir());
         if Path::new(relative).ancestors().filter(|path| *path != Path::new("")).any(is_other) {
@@ -195,7 +220,7 @@ impl Folder {
                 let written_at = meta.modified().map_err(|e| Error::io("look at", &entry.path(), &e))?.into();
                 // What is no plain file is no partition, whatever its name.
                 let size = if meta.is_file() { meta.len() } else { 0 };
-                files.push((name, Listed { written_at, size }));
+                files.push(make(name, Listed { written_at, size }));
             }
         }
         Ok(files)
@@ -251,14 +276,34 @@ fn foreign(path: &Path, wanted: &str) -> Error {
     )
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .open(path)
-        .map_err(|e| Error::io("create", path, &e))?;
-    file.write_all(bytes).map_err(|e| Error::io("write", path, &e))?;
-    file.sync_all().map_err(|e| Error::io("sync", path, &e))
+/// A file on its way to its place. Dropped before it is there, it is removed.
+struct Staged {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    is_put: bool,
+}
+
+impl Staged {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
+    fn put(mut self) -> Result<(), Error> {
+        self.file.sync_all().map_err(|e| Error::io("sync", &self.path, &e))?;
+        fs::rename(&self.path, &self.target).map_err(|e| Error::io("replace", &self.target, &e))?;
+        self.is_put = true;
+        sync_folder(self.target.parent().unwrap_or(&self.target))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_put {
+            // A file that stays all the same is cleared by the next lock.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn sync_folder(path: &Path) -> Result<(), Error> {

@@ -10,16 +10,20 @@ mod lease;
 mod store;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
+use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
     UpdateVersion,
 };
+use tokio::io::AsyncWrite;
 
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
@@ -184,7 +188,17 @@ impl Lake {
         dataset: Dataset,
         stream: Option<&StreamId>,
     ) -> Result<Listing<Partition>, Error> {
-        self.listing(keys::folder(dataset, stream), parse_key).await
+        let mut last: Option<StreamId> = None;
+        let parse = move |key: &str| {
+            let mut partition = parse_key(key)?;
+            // Keys of one stream come one after the other, and share its id from here on.
+            match &last {
+                Some(stream) if *stream == partition.stream => partition.stream = stream.clone(),
+                _ => last = Some(partition.stream.clone()),
+            }
+            Ok(partition)
+        };
+        self.listing(keys::folder(dataset, stream), parse).await
     }
 
     /// Lists the packs of a dataset, as [`Lake::list`] lists partitions.
@@ -195,20 +209,21 @@ impl Lake {
         self.listing(keys::pack_folder(dataset), parse_pack_key).await
     }
 
-    async fn listing<T: Ord>(
+    async fn listing<T: Ord + Send + 'static>(
         &self,
         folder: String,
-        parse: fn(&str) -> Result<T, ForeignKeyError>,
+        mut parse: impl FnMut(&str) -> Result<T, ForeignKeyError> + Send + 'static,
     ) -> Result<Listing<T>, Error> {
-        // Put into order all at once, which is much less than a place looked up for each of a large lake.
-        let (mut objects, mut foreign) = (Vec::new(), Vec::new());
-        for (key, listed) in self.files(folder).await? {
-            match parse(&key) {
-                Ok(ours) => objects.push((ours, listed)),
-                Err(ForeignKeyError) => foreign.push(key),
-            }
-        }
-        Ok(Listing { objects: objects.into_iter().collect(), foreign })
+        // No key is kept for longer than it takes to know what it says: a large lake has hundreds of thousands.
+        let file = move |key: String, listed| match parse(&key) {
+            Ok(ours) => Ok((ours, listed)),
+            Err(ForeignKeyError) => Err(key),
+        };
+        let mut foreign = Vec::new();
+        let ours = |file: Result<_, String>| file.map_err(|key| foreign.push(key)).ok();
+        // Put into order all at once, which is much less than a place looked up for each.
+        let objects = self.files(folder, file).await?.into_iter().filter_map(ours).collect();
+        Ok(Listing { objects, foreign })
     }
 
     /// Lists the objects with restatements, of all streams or of one, by unit; and the keys that are none of
@@ -226,7 +241,7 @@ impl Lake {
     /// When the store cannot list.
     pub async fn list_table(&self, dataset: Dataset, folder: &str) -> Result<Vec<(String, Listed)>, Error> {
         let folder = keys::table_key(dataset, folder);
-        self.files(folder.trim_end_matches('/').to_owned()).await
+        self.files(folder.trim_end_matches('/').to_owned(), |key, listed| (key, listed)).await
     }
 
     /// The names of all objects under a folder of [`INTERNAL`], relative to that folder, sorted.
@@ -243,22 +258,25 @@ impl Lake {
     /// When the store cannot list.
     pub async fn listed_internal(&self, folder: &str) -> Result<BTreeMap<String, Listed>, Error> {
         let folder = format!("{INTERNAL}/{folder}");
-        let files = self.files(folder.clone()).await?;
-        let name = |(key, listed): (String, Listed)| {
-            Some((key.strip_prefix(&folder)?.strip_prefix('/')?.to_owned(), listed))
-        };
-        Ok(files.into_iter().filter_map(name).collect())
+        let above = format!("{folder}/");
+        let name = move |key: String, listed| Some((key.strip_prefix(&above)?.to_owned(), listed));
+        Ok(self.files(folder, name).await?.into_iter().flatten().collect())
     }
 
-    /// Everything under a folder, by key.
-    async fn files(&self, folder: String) -> Result<Vec<(String, Listed)>, Error> {
+    /// What is made of everything under a folder, by key.
+    async fn files<T: Send + 'static>(
+        &self,
+        folder: String,
+        mut make: impl FnMut(String, Listed) -> T + Send + 'static,
+    ) -> Result<Vec<T>, Error> {
         if let Writer::Folder(root) = &self.writer {
             let root = root.clone();
-            return folder::blocking(move || root.list(&folder)).await;
+            return folder::blocking(move || root.list(&folder, make)).await;
         }
         let at = self.at(&folder);
         let file = |meta: ObjectMeta| {
-            (self.relative(&meta.location), Listed { written_at: meta.last_modified, size: meta.size })
+            let listed = Listed { written_at: meta.last_modified, size: meta.size };
+            make(self.relative(&meta.location), listed)
         };
         self.store.list(Some(&at)).map_ok(file).try_collect().await.map_err(|e| Error::of("list", &folder, e))
     }
@@ -296,6 +314,16 @@ impl Lake {
         let range = GetRange::Offset(size.saturating_sub(most));
         let found = self.get_range(key, Some(range)).await?;
         Ok(found.map(|(bytes, meta)| (bytes, meta.size)))
+    }
+
+    /// Reads the beginning of an object of [`INTERNAL`] that is longer than `most` bytes; from a store that knows no
+    /// ranges, all of it.
+    ///
+    /// # Errors
+    /// When the store fails; an absent object is `None`.
+    pub async fn read_start_internal(&self, name: &str, most: u64) -> Result<Option<Bytes>, Error> {
+        let found = self.get_range(&format!("{INTERNAL}/{name}"), Some(GetRange::Bounded(0..most))).await?;
+        Ok(found.map(|(bytes, _)| bytes))
     }
 
     async fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>, Error> {
@@ -360,6 +388,31 @@ impl Lake {
     /// When the store fails.
     pub async fn put_internal(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
         self.put_hint(&format!("{INTERNAL}/{name}"), bytes).await
+    }
+
+    /// Puts an object of [`INTERNAL`] piece by piece, whatever is there: it need not be held in memory as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_pieces(&self, name: &str, pieces: impl Iterator<Item = Bytes>) -> Result<(), Error> {
+        let key = format!("{INTERNAL}/{name}");
+        if let Writer::Folder(folder) = &self.writer {
+            return folder.replace_in_pieces(&key, pieces).await;
+        }
+        // One put, unless it is too large for that.
+        let mut writer = BufWriter::new(self.store.clone(), self.at(&key));
+        let put = async {
+            for piece in pieces {
+                writer.put(piece).await?;
+            }
+            let ended = poll_fn(|cx| Pin::new(&mut writer).poll_shutdown(cx)).await;
+            ended.map_err(|error| object_store::Error::Generic { store: "lake", source: error.into() })
+        };
+        let put = put.await;
+        if put.is_err() {
+            let _ = writer.abort().await;
+        }
+        put.map_err(|e| Error::of("write", &key, e))
     }
 
     /// Puts the marker of a whole lake, which says by which run it has become so.

@@ -117,14 +117,14 @@ const fn kind(exit_code: u8) -> &'static str {
 
 /// What is open, and why the first of it is.
 fn failure(report: &Report) -> Option<String> {
-    let first = report.open_units().find_map(|unit| match &unit.outcome {
-        Outcome::Failed(failure) => Some((unit, failure)),
+    let first = report.units.open().find_map(|unit| match &unit.outcome {
+        Outcome::Failed(failure) => Some((failure.clone(), unit)),
         _ => None,
     });
-    let open = report.open_units().count();
+    let open = report.units.open().count();
     let counted = format!("exit code {}: {open} of {} units are open", report.exit_code, report.units.len());
     match first {
-        Some((unit, failure)) => Some(format!(
+        Some((failure, unit)) => Some(format!(
             "{counted}; {} {} {}: {}: {}",
             unit.stream, unit.grain, unit.month, failure.class, failure.message
         )),
@@ -175,18 +175,18 @@ fn schema(dataset: Dataset) -> Value {
 
 /// How much was written of a dataset, and which partitions.
 fn written(dataset: Dataset, report: &Report) -> Value {
-    let mut sum = Amount::default();
-    let mut partitions = Vec::new();
-    for unit in &report.units {
+    let (mut sum, mut count, mut partitions) = (Amount::default(), 0, Vec::new());
+    for unit in report.units.written() {
         if let Outcome::Committed { datasets, .. } = &unit.outcome
             && let Some(amount) = datasets.get(dataset.as_str())
         {
             sum = sum.and(*amount);
-            partitions.push(json!({ "stream": unit.stream, "month": unit.month }));
+            count += 1;
+            if partitions.len() < MOST_PARTITIONS {
+                partitions.push(json!({ "stream": unit.stream, "month": unit.month }));
+            }
         }
     }
-    let count = partitions.len();
-    partitions.truncate(MOST_PARTITIONS);
     let statistics = json!({ "rowCount": sum.rows, "size": sum.bytes, "fileCount": sum.objects });
     json!({
         "outputStatistics": facet(STATISTICS, statistics),
@@ -223,6 +223,7 @@ mod tests {
 
     use super::*;
     use crate::config::LakeLayout;
+    use crate::report::UnitReport;
 
     fn settings(location: Location, options: &[(&str, &str)]) -> LakeSettings {
         LakeSettings {
@@ -289,7 +290,7 @@ mod tests {
             bytes: 3,
             datasets: BTreeMap::from([(Dataset::Daily.to_string(), amount)]),
         };
-        let unit = crate::report::UnitReport {
+        let unit = UnitReport {
             stream: "st-1".into(),
             stream_name: "one".into(),
             grain: "daily".into(),
@@ -300,17 +301,8 @@ mod tests {
             missing: 0,
             restated: 0,
         };
-        let report = Report {
-            run_id: uuid::Uuid::nil(),
-            version: "0".into(),
-            started_at: DateTime::UNIX_EPOCH,
-            ended_at: DateTime::UNIX_EPOCH,
-            exit_code: 0,
-            totals: crate::report::Totals::default(),
-            requests: BTreeMap::new(),
-            warnings: vec![],
-            units: vec![unit; MOST_PARTITIONS + 1],
-        };
+        let units = std::iter::repeat_n(unit, MOST_PARTITIONS + 1).collect();
+        let report = Report { units, ..Report::default() };
         let daily = written(Dataset::Daily, &report);
         let partitions = &daily["trendlake_partitions"];
         assert_eq!(partitions["count"], MOST_PARTITIONS + 1);

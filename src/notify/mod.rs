@@ -38,19 +38,19 @@ struct Summary<'a> {
     exit_code: u8,
     totals: &'a Totals,
     /// The keys of the objects that were written: what a loader has to load anew.
-    changed: Vec<&'a str>,
+    changed: Vec<String>,
     /// Units that are still to be done, with why.
-    open: Vec<Open<'a>>,
+    open: Vec<Open>,
     warnings: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Open<'a> {
-    stream: &'a str,
-    grain: &'a str,
-    month: &'a str,
-    class: &'a str,
-    message: &'a str,
+struct Open {
+    stream: String,
+    grain: String,
+    month: String,
+    class: String,
+    message: String,
 }
 
 /// One run as [`export::run`] does it, told of when it begins and when it has ended. `nominal` is when it was due.
@@ -109,12 +109,12 @@ async fn tell(context: &Context, report: &Report) {
 }
 
 fn summary(report: &Report) -> Summary<'_> {
-    let open = report.open_units().take(MOST_OPEN).map(|unit| {
-        let (class, message) = match &unit.outcome {
-            Outcome::Failed(failure) => (failure.class.as_str(), failure.message.as_str()),
-            _ => ("open", "not reached before the run was stopped"),
+    let open = report.units.open().take(MOST_OPEN).map(|unit| {
+        let (class, message) = match unit.outcome {
+            Outcome::Failed(failure) => (failure.class, failure.message),
+            _ => ("open".into(), "not reached before the run was stopped".into()),
         };
-        Open { stream: &unit.stream, grain: &unit.grain, month: &unit.month, class, message }
+        Open { stream: unit.stream, grain: unit.grain, month: unit.month, class, message }
     });
     let time = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     Summary {

@@ -1,11 +1,19 @@
 //! What came of a run: one outcome per unit, totals, and the exit code.
 
+mod units;
+
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+pub use units::Units;
+
+/// How long the pieces are into which a large report is cut, at the least.
+const PIECE: usize = 256 * 1024;
 
 /// Exit codes of the program, after sysexits where they fit.
 pub mod exit {
@@ -179,6 +187,14 @@ impl UnitReport {
         };
         whole.iter().chain(&self.partly).map(String::as_str)
     }
+
+    fn into_written(self) -> impl Iterator<Item = String> {
+        let whole = match self.outcome {
+            Outcome::Committed { written, .. } => written,
+            _ => Vec::new(),
+        };
+        whole.into_iter().chain(self.partly)
+    }
 }
 
 /// Sums over a run.
@@ -213,6 +229,7 @@ pub struct Totals {
 }
 
 /// The report of a run, as it is kept in the lake.
+#[cfg_attr(test, derive(Default))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The run's id: a `UUIDv7`, so that ids sort by time.
@@ -233,42 +250,49 @@ pub struct Report {
     /// What was odd and did not fail anything. Each once.
     pub warnings: Vec<String>,
     /// The planned units.
-    pub units: Vec<UnitReport>,
+    #[schema(value_type = Vec<UnitReport>)]
+    pub units: Units,
 }
 
 impl Report {
-    /// Adds up the units.
-    #[must_use]
-    pub fn totals(units: &[UnitReport]) -> Totals {
-        let mut totals = Totals { planned: units.len() as u64, ..Totals::default() };
-        for unit in units {
-            totals.missing += unit.missing;
-            totals.restated += unit.restated;
-            totals.puts += unit.partly.len() as u64;
-            match &unit.outcome {
-                Outcome::Committed { written, rows, bytes, .. } => {
-                    totals.committed += 1;
-                    totals.puts += written.len() as u64;
-                    totals.rows += rows;
-                    totals.bytes += bytes;
-                }
-                Outcome::Unchanged | Outcome::Superseded => totals.unchanged += 1,
-                Outcome::Failed(_) => totals.failed += 1,
-                Outcome::Open => totals.open += 1,
-            }
-        }
-        totals
-    }
-
     /// The keys of all objects with data that the run has written, relative to the lake: what a loader has to
     /// load anew.
-    pub fn written(&self) -> impl Iterator<Item = &str> {
-        self.units.iter().flat_map(UnitReport::written)
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        self.units.written().flat_map(UnitReport::into_written)
     }
 
-    /// The units that are still to be done, with why.
-    pub fn open_units(&self) -> impl Iterator<Item = &UnitReport> {
-        self.units.iter().filter(|u| u.outcome.is_open())
+    /// The report as JSON, in pieces: that of a large run is not put together in memory.
+    pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        const END: &[u8] = b"]}";
+        let head = Self {
+            run_id: self.run_id,
+            version: self.version.clone(),
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            exit_code: self.exit_code,
+            totals: self.totals.clone(),
+            requests: self.requests.clone(),
+            warnings: self.warnings.clone(),
+            units: Units::default(),
+        };
+        let mut piece = serde_json::to_vec(&head).expect("a report is JSON");
+        piece.truncate(piece.strip_suffix(END).expect("the units come last").len());
+        let mut packs = self.units.lines().enumerate().map(Some).chain([None]);
+        std::iter::from_fn(move || {
+            while piece.len() < PIECE {
+                match packs.next() {
+                    Some(Some((index, lines))) => {
+                        piece.extend((index > 0).then_some(b','));
+                        // The last one has a line end as well.
+                        let lines = lines.strip_suffix(b"\n").unwrap_or(&lines);
+                        piece.extend(lines.iter().map(|&byte| if byte == b'\n' { b',' } else { byte }));
+                    }
+                    Some(None) => piece.extend_from_slice(END),
+                    None => break,
+                }
+            }
+            (!piece.is_empty()).then(|| std::mem::take(&mut piece).into())
+        })
     }
 }
 
@@ -278,12 +302,10 @@ impl Report {
 /// that a scheduler tries again: partial success, or 74 and 75 where nothing was committed. Then
 /// what only a person can mend.
 #[must_use]
-pub fn exit_code(units: &[UnitReport], stopped: Option<u8>) -> u8 {
-    let has = |wanted: Severity| {
-        units.iter().any(|u| matches!(&u.outcome, Outcome::Failed(f) if f.severity == wanted))
-    };
-    let done = units.iter().any(|u| !u.outcome.is_open());
-    let open = units.iter().any(|u| u.outcome == Outcome::Open);
+pub fn exit_code(units: &Units, stopped: Option<u8>) -> u8 {
+    let has = |severity| units.has(severity);
+    let Totals { committed, unchanged, open, .. } = units.totals();
+    let (done, open) = (committed + unchanged > 0, *open > 0);
     let (api, storage) = (has(Severity::PassingApi), has(Severity::PassingStorage));
     if has(Severity::Integrity) {
         exit::INTEGRITY
@@ -334,7 +356,7 @@ mod tests {
     fn the_exit_code_when_several_apply() {
         use Severity::{Bug, Config, Data, Integrity, PassingApi, PassingStorage, Permission};
         let done = || unit(Outcome::Unchanged);
-        let code = |units: &[UnitReport]| exit_code(units, None);
+        let code = |units: &[UnitReport]| exit_code(&units.iter().cloned().collect(), None);
         assert_eq!(code(&[]), exit::OK);
         assert_eq!(code(&[done()]), exit::OK);
         assert_eq!(code(&[done(), failed(PassingApi)]), exit::PARTIAL);
@@ -345,34 +367,65 @@ mod tests {
         assert_eq!(code(&[failed(Config), failed(Bug)]), exit::BUG);
         assert_eq!(code(&[failed(Bug), failed(Integrity)]), exit::INTEGRITY);
         let open = || unit(Outcome::Open);
-        assert_eq!(exit_code(&[done(), open()], Some(exit::TERMINATED)), exit::TERMINATED);
-        assert_eq!(exit_code(&[done()], Some(exit::TERMINATED)), exit::OK);
+        let stopped =
+            |units: Vec<UnitReport>| exit_code(&units.into_iter().collect(), Some(exit::TERMINATED));
+        assert_eq!(stopped(vec![done(), open()]), exit::TERMINATED);
+        assert_eq!(stopped(vec![done()]), exit::OK);
     }
 
     #[test]
     fn reports_round_trip_as_json() {
+        let units = [
+            unit(Outcome::Unchanged),
+            UnitReport { stream: "st-2".into(), ..failed(Severity::Data) },
+            unit(Outcome::Committed {
+                written: vec!["k".into()],
+                rows: 1,
+                bytes: 2,
+                datasets: BTreeMap::from([("d".into(), Amount { objects: 1, rows: 1, bytes: 2 })]),
+            }),
+        ];
         let report = Report {
-            run_id: Uuid::nil(),
-            version: "0".into(),
-            started_at: DateTime::UNIX_EPOCH,
-            ended_at: DateTime::UNIX_EPOCH,
-            exit_code: 0,
-            totals: Totals::default(),
             requests: BTreeMap::from([("st-1".into(), 3)]),
-            warnings: vec![],
-            units: vec![
-                unit(Outcome::Unchanged),
-                failed(Severity::Data),
-                unit(Outcome::Committed {
-                    written: vec!["k".into()],
-                    rows: 1,
-                    bytes: 2,
-                    datasets: BTreeMap::from([("d".into(), Amount { objects: 1, rows: 1, bytes: 2 })]),
-                }),
-            ],
+            units: units.iter().cloned().collect(),
+            ..Report::default()
         };
         let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        let read: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, report);
         assert!(text.contains(r#""outcome":"unchanged""#));
+        assert_eq!(report.pieces().collect::<Vec<_>>().concat(), text.as_bytes());
+        let by_stream = [0, 2, 1].map(|index: usize| units[index].clone());
+        assert_eq!(read.units.iter().collect::<Vec<_>>(), by_stream);
+        assert_eq!(read.written().collect::<Vec<_>>(), ["k"]);
+        assert_eq!(read.units.of("st-2").collect::<Vec<_>>(), units[1..2]);
+        assert_eq!(read.units.open().collect::<Vec<_>>(), units[1..2]);
+        let Totals { planned, committed, unchanged, failed, puts, rows, .. } = *read.units.totals();
+        assert_eq!((planned, committed, unchanged, failed, puts, rows), (3, 1, 1, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_large_report_comes_in_pieces_and_takes_little_memory() {
+        let of_stream = |stream: usize| {
+            let unit = move |month: u32| UnitReport {
+                stream: format!("st-{stream}"),
+                stream_name: format!("a name\n\"of\" {stream}"),
+                month: format!("2026-{month:02}"),
+                ..unit(Outcome::Committed {
+                    written: vec![format!("user_engagement_daily/stream=st-{stream}/month=2026-{month:02}")],
+                    rows: 31,
+                    bytes: 2000 + u64::from(month),
+                    datasets: BTreeMap::new(),
+                })
+            };
+            (1..=12).map(unit).collect::<Vec<_>>()
+        };
+        let mut report = Report::default();
+        (0..300).for_each(|stream| report.units.add(&of_stream(stream)));
+        let pieces: Vec<_> = report.pieces().collect();
+        assert!(pieces.len() > 2 && pieces[1..].iter().all(|piece| piece.len() < 2 * PIECE));
+        assert_eq!(serde_json::from_slice::<Report>(&pieces.concat()).unwrap(), report);
+        let packed = report.units.packed_bytes();
+        assert!(packed < 50 * report.units.len(), "{packed} bytes for {} units", report.units.len());
     }
 }

@@ -111,12 +111,12 @@ pub struct RunSummary {
 impl From<&Report> for RunSummary {
     fn from(report: &Report) -> Self {
         let (mut failures, mut restated) = (BTreeMap::new(), BTreeMap::new());
-        for unit in &report.units {
-            if let Outcome::Failed(failure) = &unit.outcome {
-                *failures.entry(failure.class.clone()).or_default() += 1;
+        for unit in report.units.iter() {
+            if let Outcome::Failed(failure) = unit.outcome {
+                *failures.entry(failure.class).or_default() += 1;
             }
             if unit.restated > 0 {
-                *restated.entry(unit.stream.clone()).or_default() += unit.restated;
+                *restated.entry(unit.stream).or_default() += unit.restated;
             }
         }
         Self {
@@ -205,20 +205,15 @@ mod tests {
             unit("st-4", failed("timeout"), 0),
         ];
         let report = Report {
-            run_id: Uuid::nil(),
-            version: "0".into(),
-            started_at: DateTime::UNIX_EPOCH,
-            ended_at: DateTime::UNIX_EPOCH,
             exit_code: 10,
-            totals: Report::totals(&units),
-            requests: BTreeMap::new(),
             warnings: vec!["odd".into()],
-            units,
+            units: units.into_iter().collect(),
+            ..Report::default()
         };
         let run = RunSummary::from(&report);
         assert_eq!(run.restated, BTreeMap::from([("st-1".into(), 5)]));
         assert_eq!(run.failures, BTreeMap::from([("refused".into(), 2), ("timeout".into(), 1)]));
-        assert_eq!((run.warnings, run.totals.failed, run.exit_code), (1, 3, 10));
+        assert_eq!((run.warnings, report.units.totals().failed, run.exit_code), (1, 3, 10));
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl Worker {
             state.ready = true;
             state.under_way = None;
         });
+        self.shown.write_meters_down();
     }
 
     async fn try_round(
@@ -236,6 +237,7 @@ impl Worker {
         let begin = |overview: &Overview| {
             if let Some(reports) = known {
                 self.cover(overview, &reports);
+                self.shown.write_meters_down();
             }
         };
         let nominal = Nominal { tick: round.due(), next: settings.serve.schedule.next_after(round.due()) };
@@ -272,6 +274,7 @@ impl Worker {
     async fn show_first(&self, settings: &Settings, lake: &Lake) {
         if self.shown.state().coverage.is_empty() {
             self.show(settings, lake, None).await;
+            self.shown.write_meters_down();
         }
     }
 
@@ -322,7 +325,7 @@ impl Worker {
 
     /// Shows how the lake stands by a survey of it.
     fn cover(&self, overview: &Overview, reports: &[Arc<Report>]) {
-        let coverage = export::coverage(overview, reports.iter().map(AsRef::as_ref));
+        let coverage = export::coverage(overview, reports);
         self.shown.meter.covered(&coverage);
         self.shown.change(|state| state.coverage = Arc::new(coverage));
     }
@@ -340,9 +343,9 @@ async fn give_back(lease: Lease, lake: &Lake, done: Option<DateTime<Utc>>) {
 fn is_fresh(report: &Report, stream: &Stream) -> bool {
     let today = local_now(report.started_at, stream.zone).date();
     let [today, yesterday] = [today, today - TimeDelta::days(1)].map(|day| Month::of(day).to_string());
-    let units = || report.units.iter().filter(|u| u.stream == stream.id.as_str());
-    units().any(|u| u.month == today)
-        && units().filter(|u| [&today, &yesterday].contains(&&u.month)).all(|u| !u.outcome.is_open())
+    let units: Vec<_> = report.units.of(stream.id.as_str()).collect();
+    units.iter().any(|u| u.month == today)
+        && units.iter().filter(|u| [&today, &yesterday].contains(&&u.month)).all(|u| !u.outcome.is_open())
 }
 
 /// A contender that no other daemon is.
@@ -354,10 +357,8 @@ pub fn contender(chance: &Chance) -> Contender {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::report::{Outcome, Totals};
+    use crate::report::Outcome;
 
     #[test]
     fn what_makes_a_stream_fresh() {
@@ -374,18 +375,8 @@ mod tests {
                 missing: 0,
                 restated: 0,
             };
-            let now = now.parse().unwrap();
-            let report = Report {
-                run_id: Uuid::nil(),
-                version: "0".into(),
-                started_at: now,
-                ended_at: now,
-                exit_code: 0,
-                totals: Totals::default(),
-                requests: BTreeMap::new(),
-                warnings: vec![],
-                units: units.iter().map(unit).collect(),
-            };
+            let units = units.iter().map(unit).collect();
+            let report = Report { started_at: now.parse().unwrap(), units, ..Report::default() };
             is_fresh(&report, &stream)
         };
         let (done, open) = (Outcome::Unchanged, Outcome::Open);

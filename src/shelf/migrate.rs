@@ -108,11 +108,11 @@ struct Copied {
 /// Copies every partition that is not in the new layout or is older there.
 async fn copy(old: &Shelf, new: &Shelf) -> Result<Copied, lake::Error> {
     let Survey { found, .. } = old.survey_all().await?;
-    let objects = found.keys().map(|partition| old.key(partition)).collect();
+    let objects = found.iter().map(|(partition, _)| old.key(partition)).collect();
     // By the objects that hold several, so that each of them is read or put once.
     let packed = if new.layout() == Layout::Stream { old } else { new };
     let mut groups: BTreeMap<String, Vec<Partition>> = BTreeMap::new();
-    for partition in found.into_keys() {
+    for (partition, _) in found {
         groups.entry(packed.key(&partition)).or_default().push(partition);
     }
     let mut copied = Copied { objects, ..Copied::default() };

@@ -76,8 +76,8 @@ pub enum Found {
 /// What is there.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// The partitions.
-    pub found: BTreeMap<Partition, Found>,
+    /// The partitions, each once.
+    pub found: Vec<(Partition, Found)>,
     /// Keys in our folders that are none of ours.
     pub foreign: Vec<String>,
     /// The keys of objects that hold several partitions: what is in them has been found.

@@ -54,7 +54,7 @@ pub(super) async fn survey(
     });
     let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
     found.extend(looked.into_iter().flatten());
-    Ok(Survey { found: found.into_iter().collect(), foreign, ..Survey::default() })
+    Ok(Survey { found, foreign, ..Survey::default() })
 }
 
 /// Every object, by key.

@@ -53,7 +53,7 @@ fn run(settings: &Settings, api: &Arc<Replayed>, store: &Arc<Counted>, scope: &S
             let context = common::context(settings, &common::clock(), api.clone(), lake).await;
             let streams = &settings.streams;
             let report = export::run(&context, streams, scope, |_| {}, || None).await.unwrap();
-            assert_eq!(report.exit_code, 0, "{:?}", report.open_units().next());
+            assert_eq!(report.exit_code, 0, "{:?}", report.units.open().next());
             requests = report.totals.requests;
         });
     });

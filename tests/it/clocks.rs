@@ -55,7 +55,7 @@ fn truth(sandbox: &Sandbox, grain: Grain, ends: (&str, &str), now: DateTime<Utc>
 
 #[track_caller]
 fn all_done(report: &Report) {
-    let done = |u: &UnitReport| matches!(u.outcome, Outcome::Committed { .. } | Outcome::Unchanged);
+    let done = |u: UnitReport| matches!(u.outcome, Outcome::Committed { .. } | Outcome::Unchanged);
     assert!(report.exit_code == 0 && report.units.iter().all(done), "{report:#?}");
 }
 

@@ -123,7 +123,7 @@ impl Job {
             let forecast = plan::in_parallel(times, self.at_once);
             let began = clock.instant();
             let report = export::run(&context, &streams, &scope, |_| {}, || None).await.unwrap();
-            assert_eq!(report.exit_code, 0, "{:?}", report.open_units().next());
+            assert_eq!(report.exit_code, 0, "{:?}", report.units.open().next());
             let requests = self.streams * (self.months as usize + 1) * self.channels;
             assert_eq!(report.totals.requests % requests as u64, 0, "{:?}", report.totals);
             assert_eq!((report.totals.open, report.totals.retries), (0, 0), "{:?}", report.totals);

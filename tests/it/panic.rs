@@ -31,7 +31,7 @@ fn fault_50_a_panic_in_one_streams_task_ends_that_stream_alone() {
     let report = run_at(&clock, &sandbox, &sandbox.base_url, Bug { text, done: AtomicBool::new(false) });
     assert_eq!(report.exit_code, 70);
     assert_eq!(report.units.len(), 3 * 6);
-    for unit in &report.units {
+    for unit in report.units.iter() {
         let failed = matches!(&unit.outcome, Outcome::Failed(failure) if failure.class == "panic");
         assert_eq!(failed, unit.stream == "st-1", "{unit:?}");
         assert!(failed || matches!(unit.outcome, Outcome::Committed { .. }), "{unit:?}");

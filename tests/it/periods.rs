@@ -209,9 +209,9 @@ fn a_period_under_way_is_filed_where_it_will_end() {
     sandbox.configure(1, "2026-03-01", &format!("{ALL}week_start = \"sunday\"\n"));
     let before = requests(&sandbox);
     let report = run_as_planned(&clock, &sandbox).1;
-    let reasons: BTreeSet<_> = report.units.iter().map(|u| (u.grain.as_str(), u.reason.as_str())).collect();
-    let all = ["daily", "hourly"].map(|grain| (grain, "provisional"));
-    assert_eq!(reasons, all.into_iter().chain([("periods", "stale")]).collect());
+    let reasons: BTreeSet<_> = report.units.iter().map(|u| (u.grain, u.reason)).collect();
+    let all = [("daily", "provisional"), ("hourly", "provisional"), ("periods", "stale")];
+    assert_eq!(reasons, all.map(|(grain, reason)| (grain.to_owned(), reason.to_owned())).into());
     let (_, april) = period_of("2026-04");
     assert_eq!(ends(&april, "week"), [("2026-03-29".into(), "2026-04-01".into())].into());
     // Two months in two grains; of each rolling kind four days and of quarters one; and every week anew.

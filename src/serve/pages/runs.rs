@@ -115,6 +115,24 @@ fn body(report: &Report, now: DateTime<Utc>) -> Markup {
         ("figures restated", totals.restated),
         ("points missing", totals.missing),
     ];
+    let mut failed = BTreeMap::<_, (_, Group)>::new();
+    let (mut open, mut committed, mut unchanged) = <(Group, Group, Group)>::default();
+    for unit in report.units.iter() {
+        match &unit.outcome {
+            Outcome::Failed(Failure { class, message, hint, .. }) => {
+                let alike = failed.entry((class.clone(), message.clone()));
+                alike.or_insert_with(|| (hint.clone(), Group::default())).1.add(unit);
+            }
+            Outcome::Open => open.add(unit),
+            Outcome::Committed { .. } => committed.add(unit),
+            Outcome::Unchanged | Outcome::Superseded => unchanged.add(unit),
+        }
+    }
+    let outcomes = [
+        ("Open", "not finished because the run was stopped", open),
+        ("Committed", "written", committed),
+        ("Unchanged", "the lake held the same, or something newer", unchanged),
+    ];
     html! {
         p.crumb { a href="/runs" { "Runs" } }
         h1 { "Run of " (report.started_at.format("%-d %b %Y, %H:%M UTC")) }
@@ -124,43 +142,57 @@ fn body(report: &Report, now: DateTime<Utc>) -> Markup {
             " · " code { (report.run_id) }
         }
         dl.facts { @for (what, count) in facts { div { dt { (what) } dd { (words::number(count)) } } } }
-        (failures(&report.units))
+        (failures(failed))
         @if !report.warnings.is_empty() {
             section {
                 h2 { "Oddities" }
                 ul.plain { @for warning in &report.warnings { li { (ticked(warning)) } } }
             }
         }
-        (units("Open", "not finished because the run was stopped", report, |o| matches!(o, Outcome::Open)))
-        (units("Committed", "written", report, |o| matches!(o, Outcome::Committed { .. })))
-        (units("Unchanged", "the lake held the same, or something newer", report, |o| {
-            matches!(o, Outcome::Unchanged | Outcome::Superseded)
-        }))
+        @for (title, meaning, group) in outcomes {
+            @if group.count > 0 {
+                section {
+                    h2 { (title) " " span.soft { (words::number(group.count)) ", " (meaning) } }
+                    p.units { (names(&group)) }
+                }
+            }
+        }
+    }
+}
+
+/// Units with one outcome.
+#[derive(Default)]
+struct Group {
+    count: u64,
+    /// The months, and how many figures were restated in them, by the stream's name, its id and the grain.
+    months: BTreeMap<(String, String, String), (BTreeSet<Month>, u64)>,
+}
+
+impl Group {
+    fn add(&mut self, unit: UnitReport) {
+        self.count += 1;
+        let key = (unit.stream_name, unit.stream, unit.grain);
+        let (months, restated) = self.months.entry(key).or_default();
+        months.extend(unit.month.parse::<Month>());
+        *restated += unit.restated;
     }
 }
 
 /// Failures that are alike, with the units that they met: one cause often meets many.
-fn failures(units: &[UnitReport]) -> Markup {
-    let mut alike: BTreeMap<(&str, &str), (&Failure, Vec<&UnitReport>)> = BTreeMap::new();
-    for unit in units {
-        if let Outcome::Failed(failure) = &unit.outcome {
-            let key = (failure.class.as_str(), failure.message.as_str());
-            alike.entry(key).or_insert_with(|| (failure, Vec::new())).1.push(unit);
-        }
-    }
+fn failures(alike: BTreeMap<(String, String), (Option<String>, Group)>) -> Markup {
     // What a person can do something about comes before what only follows from it.
-    let mut alike: Vec<_> = alike.into_values().collect();
-    alike.sort_by_key(|(failure, units)| (failure.hint.is_none(), std::cmp::Reverse(units.len())));
+    let mut alike: Vec<_> = alike.into_iter().collect();
+    alike.sort_by_key(|(_, (hint, group))| (hint.is_none(), std::cmp::Reverse(group.count)));
     html! {
         @if !alike.is_empty() {
             section {
                 h2 { "What failed, and what to do" }
-                @for (failure, units) in &alike {
+                @for ((class, message), (hint, group)) in &alike {
                     article.failure {
-                        h3 { span.tag.failed { (failure.class) } " " (words::count(units.len() as u64, "unit")) }
-                        p { (ticked(&failure.message)) }
-                        @if let Some(hint) = &failure.hint { p.hint { "What to do: " (ticked(hint)) "." } }
-                        p.units { (names(units)) }
+                        h3 { span.tag.failed { (class) } " " (words::count(group.count, "unit")) }
+                        p { (ticked(message)) }
+                        @if let Some(hint) = hint { p.hint { "What to do: " (ticked(hint)) "." } }
+                        p.units { (names(group)) }
                     }
                 }
             }
@@ -168,44 +200,26 @@ fn failures(units: &[UnitReport]) -> Markup {
     }
 }
 
-fn units(title: &str, meaning: &str, report: &Report, is_so: impl Fn(&Outcome) -> bool) -> Markup {
-    let units: Vec<_> = report.units.iter().filter(|u| is_so(&u.outcome)).collect();
-    html! {
-        @if !units.is_empty() {
-            section {
-                h2 { (title) " " span.soft { (words::number(units.len() as u64)) ", " (meaning) } }
-                p.units { (names(&units)) }
-            }
-        }
-    }
-}
-
 /// The units by stream and grain, months that follow one another as a range.
-fn names(units: &[&UnitReport]) -> Markup {
-    let mut groups: BTreeMap<(&str, &str, &str), Vec<&UnitReport>> = BTreeMap::new();
-    for unit in units {
-        let key = (unit.stream_name.as_str(), unit.stream.as_str(), unit.grain.as_str());
-        groups.entry(key).or_default().push(unit);
-    }
+fn names(group: &Group) -> Markup {
+    let more = group.months.len().saturating_sub(LISTED);
     html! {
-        @for ((stream_name, stream, grain), units) in groups.iter().take(LISTED) {
-            @let restated: u64 = units.iter().map(|u| u.restated).sum();
+        @for ((stream_name, stream, grain), (months, restated)) in group.months.iter().take(LISTED) {
             span.unit {
                 a href={ "/streams/" (stream) "#coverage" } { (name(stream_name)) }
-                " " (grain) " " (ranges(units.iter().filter_map(|u| u.month.parse().ok())))
-                @if restated > 0 { span.soft { ", " (words::number(restated)) " restated" } }
+                " " (grain) " " (ranges(months))
+                @if *restated > 0 { span.soft { ", " (words::number(*restated)) " restated" } }
             }
             " "
         }
-        @if groups.len() > LISTED { span.soft { "and of " (words::number((groups.len() - LISTED) as u64)) " more" } }
+        @if more > 0 { span.soft { "and of " (words::number(more as u64)) " more" } }
     }
 }
 
 /// `2026-01 to 2026-03, 2026-05`.
-fn ranges(months: impl Iterator<Item = Month>) -> String {
-    let months: BTreeSet<Month> = months.collect();
+fn ranges(months: &BTreeSet<Month>) -> String {
     let mut ranges: Vec<(Month, Month)> = Vec::new();
-    for month in months {
+    for &month in months {
         match ranges.last_mut() {
             Some((_, last)) if last.next() == month => *last = month,
             _ => ranges.push((month, month)),
@@ -223,7 +237,7 @@ mod tests {
 
     #[test]
     fn months_as_ranges() {
-        let of = |months: &[&str]| ranges(months.iter().map(|m| m.parse().unwrap()));
+        let of = |months: &[&str]| ranges(&months.iter().map(|m| m.parse().unwrap()).collect());
         assert_eq!(of(&["2026-02", "2025-12", "2026-01", "2026-05"]), "2025-12 to 2026-02, 2026-05");
         assert_eq!(of(&[]), "");
     }

@@ -425,7 +425,7 @@ impl History {
         self.right.sleep(Duration::from_secs(u64::try_from(to_hour).unwrap() + 2 * 3600 + 60)).await;
         let ship = self.ship(0);
         let report = self.run(&ship).await.unwrap();
-        assert_eq!(report.exit_code, 0, "{:?}", report.open_units().collect::<Vec<_>>());
+        assert_eq!(report.exit_code, 0, "{:?}", report.units.open().collect::<Vec<_>>());
         self.audit();
         self.restated.compare(&self.sea);
         self.compare().await;
