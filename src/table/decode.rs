@@ -16,7 +16,7 @@ use parquet::file::statistics::Statistics;
 
 use super::footer::{Footer, PREFIX};
 use super::parquet::{STREAM_ID, bare_schema};
-use super::schema::{FORMAT_VERSION, schema};
+use super::schema::schema;
 use crate::model::Dataset;
 
 /// An object is no partition of ours, or no longer a sound one.
@@ -46,12 +46,7 @@ impl From<String> for DamagedError {
 pub fn read_footer(bytes: &Bytes) -> Result<Footer, DamagedError> {
     guarded(|| {
         let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
-        match Footer::from_said(|name| said(&metadata, &format!("{PREFIX}{name}"))) {
-            Some(footer) if footer.format_version > FORMAT_VERSION => {
-                Err(DamagedError::Newer(footer.format_version))
-            }
-            footer => footer.ok_or(DamagedError::Foreign),
-        }
+        Footer::from_entries(|key| said(&metadata, key))
     })
 }
 

@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
+use super::decode::DamagedError;
+use super::schema::FORMAT_VERSION;
+
 /// The `trendlake.*` entries of a footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
@@ -35,6 +38,24 @@ impl Footer {
     pub fn same_content(&self, other: &Self) -> bool {
         let timeless = |f: &Self| Self { fetched_at: DateTime::UNIX_EPOCH, restatement: None, ..f.clone() };
         timeless(self) == timeless(other)
+    }
+
+    /// Its entries: what it says, under the names that a file's have.
+    pub fn entries(&self) -> impl Iterator<Item = (String, String)> {
+        self.said().map(|(name, value)| (format!("{PREFIX}{name}"), value))
+    }
+
+    /// Reads what such entries say.
+    ///
+    /// # Errors
+    /// When one is missing or unreadable, or a later version of trendlake has made them.
+    pub fn from_entries<'a>(entry: impl Fn(&str) -> Option<&'a str>) -> Result<Self, DamagedError> {
+        match Self::from_said(|name| entry(&format!("{PREFIX}{name}"))) {
+            Some(Self { format_version, .. }) if format_version > FORMAT_VERSION => {
+                Err(DamagedError::Newer(format_version))
+            }
+            footer => footer.ok_or(DamagedError::Foreign),
+        }
     }
 
     /// What it says, by name.
