@@ -2,6 +2,7 @@
 
 Usage: read_tables.py LAKE [--like FILES] [--version N]    what is there; with FILES, held against a lake in files
        read_tables.py LAKE --rewrite                       the same, once every file is written anew by this package
+       read_tables.py LAKE --checkpoint                    the same, with a checkpoint of this package's, and what it says
        read_tables.py LAKE --until STOP                    read over and over, until the file STOP exists
 """
 
@@ -11,6 +12,7 @@ import os
 from collections import Counter
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
@@ -20,6 +22,7 @@ parser.add_argument("--like")
 parser.add_argument("--version", type=int)
 parser.add_argument("--until")
 parser.add_argument("--rewrite", action="store_true")
+parser.add_argument("--checkpoint", action="store_true")
 arguments = parser.parse_args()
 
 DATASETS = [f"user_engagement_{dataset}" for dataset in ["daily", "hourly", "summary"]]
@@ -38,6 +41,11 @@ def found(name):
         delta = DeltaTable(f"{arguments.lake}/{name}")
     table = delta.to_pyarrow_table()
     told = {"rows": table.num_rows, "version": delta.version(), "partitions": delta.metadata().partition_columns}
+    if arguments.checkpoint:
+        delta.create_checkpoint()
+        checkpoint = f"{arguments.lake}/{name}/_delta_log/{delta.version():020}.checkpoint.parquet"
+        adds = filter(None, pq.read_table(checkpoint).column("add").to_pylist())
+        told["tagged"] = all("trendlake.final" in dict(add["tags"]) for add in adds)
     if arguments.like:
         files = ds.dataset(f"{arguments.like}/{name}", format="parquet").to_table()
         # Two lakes were not fetched at the same instant.

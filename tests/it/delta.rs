@@ -28,7 +28,7 @@ fn reader(lake: &Path, arguments: &[&str]) -> Command {
 
 /// What the other implementation finds of the tables of a lake.
 #[track_caller]
-fn read(lake: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn read(lake: &Path, arguments: &[&str]) -> Value {
     let output = reader(lake, arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -59,7 +59,7 @@ fn edit(sandbox: &Sandbox, from: &str, to: &str) {
 }
 
 /// Asks other questions than before, so that every partition is replaced.
-fn turn(sandbox: &Sandbox, dashboard: bool) {
+pub(crate) fn turn(sandbox: &Sandbox, dashboard: bool) {
     let (one, two) = ("slices = [\"all\"]\n", "slices = [\"all\", \"dashboard\"]\n");
     let text = std::fs::read_to_string(sandbox.path("trendlake.toml")).unwrap();
     let text = text.replace(one, "").replace(two, "");

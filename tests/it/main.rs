@@ -46,6 +46,8 @@ mod spine;
 mod store_faults;
 mod stores;
 mod support;
+#[cfg(feature = "delta")]
+mod table_tags;
 mod tls;
 mod waits;
 mod warehouse;

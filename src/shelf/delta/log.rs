@@ -14,15 +14,16 @@ use chrono::{DateTime, Utc};
 use delta_kernel::committer::FileSystemCommitter;
 use delta_kernel::engine::arrow_conversion::TryFromArrow;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
-use delta_kernel::engine_data::FilteredEngineData;
-use delta_kernel::expressions::Scalar;
-use delta_kernel::scan::state::ScanFile;
-use delta_kernel::schema::StructType;
+use delta_kernel::engine_data::{
+    FilteredEngineData, FilteredRowVisitor, GetData, MapItem, RowIndexIterator, TypedGetData,
+};
+use delta_kernel::expressions::{ColumnName, Scalar};
+use delta_kernel::schema::{DataType as KernelType, MapType, StructType};
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
 use delta_kernel::transaction::create_table::create_table;
 use delta_kernel::transaction::data_layout::DataLayout;
 use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
-use delta_kernel::{FileMeta, KernelError};
+use delta_kernel::{FileMeta, KernelError, KernelResult};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::parquet::DataFileMetadata;
 use delta_kernel_default_engine::stats::FileStatsAccumulator;
@@ -33,9 +34,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use super::tags::tagged;
 use crate::lake::TABLE_LOG;
 use crate::model::{Dataset, Month, Partition, StreamId};
-use crate::table;
+use crate::table::{self, DamagedError, Footer};
 
 /// The columns by which a table is partitioned, of which its files have none.
 const STREAM_ID: &str = "stream_id";
@@ -64,6 +66,12 @@ impl From<object_store::Error> for LogError {
     }
 }
 
+impl From<serde_json::Error> for LogError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// A file that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
@@ -80,10 +88,18 @@ pub(super) struct Live {
     pub foreign: Vec<File>,
 }
 
+/// What the log says of files in their footers' stead, by path; of those that it says nothing of, or not all, nothing.
+pub(super) type Said = HashMap<String, Result<Footer, DamagedError>>;
+
+/// Of which files it is asked what the log says of them.
+pub(super) type Asked<'a> = dyn Fn(&Partition, &File) -> bool + Sync + 'a;
+
 /// A file that is to count.
 pub(super) struct Added<'a> {
     pub partition: &'a Partition,
     pub file: &'a File,
+    /// What it says of itself.
+    pub footer: &'a Footer,
     /// All its rows, with the columns of the dataset.
     pub batch: &'a RecordBatch,
 }
@@ -138,38 +154,19 @@ impl Log {
         Ok(())
     }
 
-    /// The files that count in the newest version.
-    pub(super) fn live(&self) -> Result<Live, LogError> {
-        let Some(snapshot) = &self.snapshot else { return Ok(Live::default()) };
-        let files = apart(|| {
+    /// The files that count in the newest version, and what it says of those that are asked for. Only that is kept in
+    /// memory of all that is said.
+    pub(super) fn live(&self, asked: &Asked<'_>) -> Result<(Live, Said), LogError> {
+        let mut counting =
+            Counting { dataset: self.dataset, asked, live: Live::default(), said: Said::new() };
+        let Some(snapshot) = &self.snapshot else { return Ok((counting.live, counting.said)) };
+        apart(|| {
             let scan = snapshot.clone().scan_builder().build()?;
-            let mut files = Vec::new();
             for metadata in scan.scan_metadata(&self.engine)? {
-                files =
-                    metadata?.visit_scan_files(files, |files: &mut Vec<ScanFile>, file| files.push(file))?;
+                counting.visit_rows_of(&metadata?.scan_files)?;
             }
-            Ok::<_, KernelError>(files)
-        })?;
-        let mut live = Live::default();
-        for file in files {
-            let partition = self.partition(&file.partition_values).filter(|_| !file.dv_info.has_vector());
-            let file = File {
-                path: file.path,
-                size: u64::try_from(file.size).unwrap_or_default(),
-                written_at: DateTime::from_timestamp_millis(file.modification_time).unwrap_or_default(),
-            };
-            match partition {
-                Some(partition) => live.partitions.entry(partition).or_default().push(file),
-                None => live.foreign.push(file),
-            }
-        }
-        Ok(live)
-    }
-
-    fn partition(&self, values: &HashMap<String, String>) -> Option<Partition> {
-        let stream: StreamId = values.get(STREAM_ID)?.parse().ok()?;
-        let month: Month = values.get(MONTH)?.strip_suffix("-01")?.parse().ok()?;
-        Some(Partition { dataset: self.dataset, stream, month })
+            Ok::<_, KernelError>((counting.live, counting.said))
+        })
     }
 
     /// The first version: a table without rows.
@@ -204,7 +201,7 @@ impl Log {
                 ])
                 .build(&self.engine, Box::new(FileSystemCommitter::new()))?;
             let writes = txn.write_state()?;
-            for Added { partition, file, batch } in added {
+            for Added { partition, file, batch, .. } in added {
                 let month = partition.month.first_day().to_epoch_days();
                 let values = HashMap::from([
                     (STREAM_ID.to_owned(), Scalar::String(partition.stream.as_str().into())),
@@ -230,7 +227,9 @@ impl Log {
             }
             committed(&txn.commit(&self.engine)?)
         })?;
-        self.take_back(snapshot.version() + 1)
+        let (name, version) = self.take_back(snapshot.version() + 1)?;
+        let footers = added.iter().map(|added| (added.file.path.as_str(), added.footer)).collect();
+        Ok((name, tagged(&version, &footers)?))
     }
 
     /// What has been written of a version, which is none yet.
@@ -260,6 +259,77 @@ impl Log {
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
         let files = at_once(self.store.list(Some(&Path::from(TABLE_LOG))).try_collect::<Vec<_>>())?;
         Ok(files.iter().filter_map(|meta| meta.location.filename()).map(str::to_owned).collect())
+    }
+}
+
+/// What is gathered of the rows of a scan.
+struct Counting<'a> {
+    dataset: Dataset,
+    asked: &'a Asked<'a>,
+    live: Live,
+    said: Said,
+}
+
+impl Counting<'_> {
+    fn partition(&self, values: &MapItem<'_>) -> Option<Partition> {
+        let stream: StreamId = values.get(STREAM_ID)?.parse().ok()?;
+        let month: Month = values.get(MONTH)?.strip_suffix("-01")?.parse().ok()?;
+        Some(Partition { dataset: self.dataset, stream, month })
+    }
+}
+
+impl FilteredRowVisitor for Counting<'_> {
+    fn selected_column_names_and_types(&self) -> (&'static [ColumnName], &'static [KernelType]) {
+        static COLUMNS: LazyLock<(Vec<ColumnName>, Vec<KernelType>)> = LazyLock::new(|| {
+            let texts = || KernelType::from(MapType::new(KernelType::STRING, KernelType::STRING, true));
+            let columns: [(&[&str], _); 6] = [
+                (&["path"], KernelType::STRING),
+                (&["size"], KernelType::LONG),
+                (&["modificationTime"], KernelType::LONG),
+                (&["deletionVector", "storageType"], KernelType::STRING),
+                (&["fileConstantValues", "partitionValues"], texts()),
+                (&["fileConstantValues", "tags"], texts()),
+            ];
+            columns.into_iter().map(|(name, of)| (ColumnName::new(name.iter().copied()), of)).unzip()
+        });
+        (&COLUMNS.0, &COLUMNS.1)
+    }
+
+    fn visit_filtered<'a>(
+        &mut self,
+        columns: &[&'a dyn GetData<'a>],
+        rows: RowIndexIterator<'_>,
+    ) -> KernelResult<()> {
+        let [path, size, modified, vector, values, tags] = columns else {
+            return Err(KernelError::generic("the columns are not those that were asked for"));
+        };
+        for row in rows {
+            // A row without a path adds no file.
+            let Some(path): Option<&str> = path.get_opt(row, "path")? else { continue };
+            let (size, modified): (i64, i64) =
+                (size.get(row, "size")?, modified.get(row, "modificationTime")?);
+            let file = File {
+                path: path.to_owned(),
+                size: u64::try_from(size).unwrap_or_default(),
+                written_at: DateTime::from_timestamp_millis(modified).unwrap_or_default(),
+            };
+            let has_vector = vector.get_str(row, "deletionVector.storageType")?.is_some();
+            let values: Option<MapItem<'_>> = values.get_opt(row, "partitionValues")?;
+            let partition = values.and_then(|values| self.partition(&values)).filter(|_| !has_vector);
+            let Some(partition) = partition else {
+                self.live.foreign.push(file);
+                continue;
+            };
+            if (self.asked)(&partition, &file) {
+                let tags: Option<MapItem<'_>> = tags.get_opt(row, "tags")?;
+                match Footer::from_entries(|key| tags.as_ref()?.get(key)) {
+                    Err(DamagedError::Foreign) => {}
+                    footer => _ = self.said.insert(file.path.clone(), footer),
+                }
+            }
+            self.live.partitions.entry(partition).or_default().push(file);
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 mod history;
 mod log;
 mod table;
+mod tags;
 mod vacuum;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +86,8 @@ impl Tables {
         gather::put(self, change.partition.dataset, change.partition, replacement).await
     }
 
-    /// Of these streams, or of all. The log tells what is there, and a file itself where that does not do.
+    /// Of these streams, or of all. The log tells what is there and what it is. Only a file of which it does not say that,
+    /// since an older version of trendlake or another program has written it, has to say so itself.
     pub(super) async fn survey(
         &self,
         datasets: &[Dataset],
@@ -94,38 +96,39 @@ impl Tables {
     ) -> Result<Survey, lake::Error> {
         let mut survey = Survey::default();
         let streams: BTreeSet<&StreamId> = streams.iter().collect();
+        let is_wanted = |partition: &Partition| streams.is_empty() || streams.contains(&partition.stream);
+        let asked = |partition: &Partition, file: &File| {
+            is_wanted(partition) && needs_footer(partition, file.written_at)
+        };
         for dataset in datasets {
-            let live = self.table(*dataset).live_now().await?;
+            let (live, mut said) = self.table(*dataset).survey(&asked).await?;
             survey.foreign.extend(live.foreign.iter().map(|file| table_key(*dataset, &file.path)));
-            let is_wanted = |stream| streams.is_empty() || streams.contains(stream);
-            let wanted = live.partitions.iter().filter(|(partition, _)| is_wanted(&partition.stream));
-            let looks = wanted.map(|(partition, files)| async move {
+            let mut unsaid = Vec::new();
+            for (partition, files) in live.partitions.iter().filter(|(partition, _)| is_wanted(partition)) {
                 let found = match &files[..] {
-                    [file] if needs_footer(partition, file.written_at) => {
-                        // One that counts and is not there is missing: there is nothing that could be lost.
-                        let Some(found) = self.found(partition, file).await? else { return Ok(None) };
-                        found
-                    }
-                    [file] if file.size >= SMALLEST_FILE => Found::Listed { written_at: file.written_at },
+                    [file] => match said.remove(&file.path) {
+                        Some(footer) => found(&table_key(*dataset, &file.path), footer)?,
+                        None if asked(partition, file) => {
+                            unsaid.push((partition, file));
+                            continue;
+                        }
+                        None if file.size >= SMALLEST_FILE => Found::Listed { written_at: file.written_at },
+                        None => Found::Damaged,
+                    },
                     _ => Found::Damaged,
                 };
-                Ok::<_, lake::Error>(Some((partition.clone(), found)))
+                survey.found.insert(partition.clone(), found);
+            }
+            let looks = unsaid.into_iter().map(|(partition, file)| async move {
+                // One that counts and is not there is missing: there is nothing that could be lost.
+                let key = table_key(*dataset, &file.path);
+                let Some((_, footer)) = self.footer(&key).await? else { return Ok(None) };
+                Ok::<_, lake::Error>(Some((partition.clone(), found(&key, footer)?)))
             });
-            let found: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
-            survey.found.extend(found.into_iter().flatten());
+            let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
+            survey.found.extend(looked.into_iter().flatten());
         }
         Ok(survey)
-    }
-
-    /// What a file says of itself.
-    async fn found(&self, partition: &Partition, file: &File) -> Result<Option<Found>, lake::Error> {
-        let key = table_key(partition.dataset, &file.path);
-        Ok(match self.footer(&key).await? {
-            None => None,
-            Some((_, Ok(footer))) => Some(Found::Footer(Box::new(footer))),
-            Some((_, Err(DamagedError::Newer(found)))) => return Err(newer(&key, found)),
-            Some((_, Err(_))) => Some(Found::Damaged),
-        })
     }
 
     /// A file, and what it says of itself.
@@ -159,7 +162,10 @@ impl Tables {
             return Ok(Prior::Damaged { bytes: Bytes::new(), version });
         };
         let footer = match footer {
-            Ok(_) if repair => rows::inspect_bare(partition, &bytes).map(|sound| sound.footer),
+            Ok(_) if repair => {
+                let said = table.survey(&|_, other| other.path == file.path).await?.1.remove(&file.path);
+                rows::inspect_bare(partition, &bytes).and_then(|sound| agreed(sound.footer, said))
+            }
             footer => footer,
         };
         match footer {
@@ -201,19 +207,26 @@ impl Tables {
         whole: bool,
     ) -> Result<(BoxStream<'a, Result<Inspected, lake::Error>>, Vec<String>), lake::Error> {
         let (mut files, mut foreign) = (Vec::new(), Vec::new());
+        let is_wanted = |partition: &Partition| whole || streams.contains(&partition.stream);
         for (dataset, table) in &self.by_dataset {
-            let live = table.live_now().await?;
+            let (live, mut said) = table.survey(&|partition, _| is_wanted(partition)).await?;
             foreign.extend(live.foreign.iter().map(|file| table_key(*dataset, &file.path)));
-            let wanted = |partition: &&Partition| whole || streams.contains(&partition.stream);
-            for partition in live.partitions.keys().filter(wanted) {
-                files.push((partition.clone(), live.partitions[partition].clone()));
+            for (partition, named) in live.partitions.iter().filter(|(partition, _)| is_wanted(partition)) {
+                let said = named.first().and_then(|file| said.remove(&file.path));
+                files.push((partition.clone(), named.clone(), said));
             }
         }
-        let objects = stream::iter(files).map(|(partition, files)| self.inspected(partition, files));
+        let objects =
+            stream::iter(files).map(|(partition, files, said)| self.inspected(partition, files, said));
         Ok((objects.buffer_unordered(INSPECTED_AT_ONCE).boxed(), foreign))
     }
 
-    async fn inspected(&self, partition: Partition, files: Vec<File>) -> Result<Inspected, lake::Error> {
+    async fn inspected(
+        &self,
+        partition: Partition,
+        files: Vec<File>,
+        said: Option<Result<Footer, DamagedError>>,
+    ) -> Result<Inspected, lake::Error> {
         let bytes = files.iter().map(|file| file.size).sum();
         let [file] = &files[..] else {
             let key = table_key(partition.dataset, &lake::table_folder(&partition));
@@ -227,13 +240,31 @@ impl Tables {
                 let text = format!("it has {} bytes, and the table's log says {bytes}", read.len());
                 Err(DamagedError::Damaged(text))
             }
-            Some((read, Ok(_))) => {
-                rows::inspect_bare(&partition, &read).map(|sound| sound.batch.num_rows() as u64)
-            }
+            Some((read, Ok(footer))) => rows::inspect_bare(&partition, &read)
+                .and_then(|sound| agreed(footer, said).map(|_| sound.batch.num_rows() as u64)),
             Some((_, Err(DamagedError::Newer(found)))) => return Err(newer(&key, found)),
             Some((_, Err(error))) => Err(error),
         };
         Ok(Inspected { key, bytes, partitions: vec![(partition, found)], flaw: None })
+    }
+}
+
+/// What is known of a partition of which that was said.
+fn found(key: &str, said: Result<Footer, DamagedError>) -> Result<Found, lake::Error> {
+    match said {
+        Ok(footer) => Ok(Found::Footer(Box::new(footer))),
+        Err(DamagedError::Newer(found)) => Err(newer(key, found)),
+        Err(_) => Ok(Found::Damaged),
+    }
+}
+
+/// What a file says of itself, unless the log says otherwise.
+fn agreed(footer: Footer, said: Option<Result<Footer, DamagedError>>) -> Result<Footer, DamagedError> {
+    match said {
+        Some(said) if said.as_ref() != Ok(&footer) => {
+            Err(DamagedError::Damaged("the table's log says of it what its footer does not".into()))
+        }
+        _ => Ok(footer),
     }
 }
 

@@ -12,13 +12,13 @@ use tracing::warn;
 use twox_hash::XxHash3_128;
 
 use super::history::{self, log_key};
-use super::log::{Added, File, LAST_CHECKPOINT, Live, Log, LogError};
+use super::log::{Added, Asked, File, LAST_CHECKPOINT, Live, Log, LogError, Said};
 use crate::clock::Clock;
 use crate::lake::{self, Commit, Expect, Kind, Lake, Version, table_key, table_path};
 use crate::model::{Dataset, Partition};
 use crate::shelf::gather::Waiting;
 use crate::shelf::settle::{CONFLICTS, Change, DAMAGED, Prior};
-use crate::table;
+use crate::table::{self, Footer};
 
 /// How often a version is tried for after someone else's. Whoever is in the way has got on, so this many tries
 /// are enough for as many processes.
@@ -52,6 +52,7 @@ struct Known {
 pub(in crate::shelf) struct Replacement {
     partition: Partition,
     batch: RecordBatch,
+    footer: Footer,
     bytes: Bytes,
     file: File,
     /// The paths of the files that were there.
@@ -75,7 +76,8 @@ impl Replacement {
                 (paths_of(version), Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
             }
         };
-        Self { partition: partition.clone(), batch: batch.clone(), bytes, file, prior, damaged }
+        let (partition, batch, footer) = (partition.clone(), batch.clone(), footer.clone());
+        Self { partition, batch, footer, bytes, file, prior, damaged }
     }
 }
 
@@ -108,6 +110,13 @@ impl Table {
         self.refresh(&mut *self.known.lock().await).await
     }
 
+    /// What counts now, and what the log says of the files that are asked for.
+    pub(super) async fn survey(&self, asked: &Asked<'_>) -> Result<(Arc<Live>, Said), lake::Error> {
+        let mut known = self.known.lock().await;
+        let files = history::read(&self.lake, self.dataset, known.log.version()).await?;
+        self.read_in(&mut known, files, asked)
+    }
+
     async fn refresh(&self, known: &mut Known) -> Result<Arc<Live>, lake::Error> {
         let files = history::read(&self.lake, self.dataset, known.log.version()).await?;
         self.take_in(known, files)
@@ -118,11 +127,21 @@ impl Table {
         if let (true, Some(live)) = (files.is_empty(), &known.live) {
             return Ok(live.clone());
         }
+        Ok(self.read_in(known, files, &|_, _| false)?.0)
+    }
+
+    fn read_in(
+        &self,
+        known: &mut Known,
+        files: Vec<history::Named>,
+        asked: &Asked<'_>,
+    ) -> Result<(Arc<Live>, Said), lake::Error> {
         known.live = None;
-        known.log.read(files).map_err(|e| self.unreadable(&e))?;
-        let live = Arc::new(known.log.live().map_err(|e| self.unreadable(&e))?);
+        let read = known.log.read(files).and_then(|()| known.log.live(asked));
+        let (live, said) = read.map_err(|e| self.unreadable(&e))?;
+        let live = Arc::new(live);
         known.live = Some(live.clone());
-        Ok(live)
+        Ok((live, said))
     }
 
     fn unreadable(&self, error: &LogError) -> lake::Error {
@@ -261,6 +280,7 @@ impl Table {
             .map(|Waiting { change, .. }| Added {
                 partition: &change.partition,
                 file: &change.file,
+                footer: &change.footer,
                 batch: &change.batch,
             })
             .collect();
