@@ -10,28 +10,23 @@ mod lease;
 mod store;
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt;
-use object_store::buffered::BufWriter;
-use object_store::path::Path;
-use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
-};
-use tokio::io::AsyncWrite;
-
 pub use error::{Error, Kind};
 pub use folder::LakeLock;
+use futures_util::TryStreamExt;
 pub use keys::{
     ForeignKeyError, TABLE_LOG, Tree, key, pack_key, parse_key, parse_pack_key, parse_restatement_key,
     parse_table_key, restatement_key, table_folder, table_key, table_path, tree,
 };
 pub use lease::{BEAT, Bid, Contender, LEASE_TIME, Lease};
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    PutPayloadMut, UpdateVersion, WriteMultipart,
+};
 
 use crate::config::{LakeSettings, Location};
 use crate::model::{Dataset, Pack, Partition, StreamId, Unit};
@@ -43,6 +38,11 @@ pub const INTERNAL: &str = "_trendlake";
 /// The marker of a lake that holds everything due, relative to the root. Readers of tables pass over names that
 /// begin so.
 const SUCCESS: &str = "_SUCCESS";
+
+/// An object that comes piece by piece is put in parts of this size if it is larger: S3 takes none under 5 MiB.
+const PART: usize = 8 << 20;
+/// How many parts are put at once.
+const PARTS_AT_ONCE: usize = 2;
 
 /// How often the probe of conditions is tried.
 const PROBES: u32 = 4;
@@ -399,20 +399,31 @@ impl Lake {
         if let Writer::Folder(folder) = &self.writer {
             return folder.replace_in_pieces(&key, pieces).await;
         }
-        // One put, unless it is too large for that.
-        let mut writer = BufWriter::new(self.store.clone(), self.at(&key));
-        let put = async {
-            for piece in pieces {
-                writer.put(piece).await?;
-            }
-            let ended = poll_fn(|cx| Pin::new(&mut writer).poll_shutdown(cx)).await;
-            ended.map_err(|error| object_store::Error::Generic { store: "lake", source: error.into() })
-        };
-        let put = put.await;
-        if put.is_err() {
-            let _ = writer.abort().await;
+        self.put_in_parts(&key, pieces).await.map_err(|e| Error::of("write", &key, e))
+    }
+
+    /// One put, unless it is too large for that.
+    async fn put_in_parts(&self, key: &str, pieces: impl Iterator<Item = Bytes>) -> object_store::Result<()> {
+        let (at, mut pieces) = (self.at(key), pieces.peekable());
+        let mut begun = PutPayloadMut::new();
+        while begun.content_length() < PART
+            && let Some(piece) = pieces.next()
+        {
+            begun.push(piece);
         }
-        put.map_err(|e| Error::of("write", &key, e))
+        if pieces.peek().is_none() {
+            return self.store.put(&at, begun.freeze()).await.map(drop);
+        }
+        let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(&at).await?, PART);
+        for piece in begun.freeze().into_iter().chain(pieces) {
+            if let Err(error) = upload.wait_for_capacity(PARTS_AT_ONCE).await {
+                // What has been uploaded would be paid for, and never be seen.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+            upload.put(piece);
+        }
+        upload.finish().await.map(drop)
     }
 
     /// Puts the marker of a whole lake, which says by which run it has become so.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::meter::Meter;
 use super::recent::{AllRecent, RunSummary};
@@ -64,11 +64,15 @@ impl Shown {
         self.change(|state| state.refused = refused);
     }
 
-    /// Lets scrapes tell how the streams stand now, as soon as it is written down: of many streams that takes a
-    /// while, in which others are not held up.
-    pub(super) fn write_meters_down(self: &Arc<Self>) {
+    /// Lets scrapes tell how the streams stand now. Of many streams that takes a while to write down, in which nobody
+    /// is held up but who waits for it.
+    pub(super) fn write_meters_down(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
         let shown = self.clone();
-        tokio::task::spawn_blocking(move || shown.meter.write_down());
+        async move {
+            if let Err(error) = tokio::task::spawn_blocking(move || shown.meter.write_down()).await {
+                warn!("the metrics of streams are as they were: {error}");
+            }
+        }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {

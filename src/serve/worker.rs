@@ -113,12 +113,12 @@ impl Worker {
             }
             self.shown.meter.run_failed(failure.exit_code(), self.clock.now());
         }
+        self.shown.write_meters_down().await;
         self.shown.change(|state| {
             state.failure = failure.map(|failure| failure.to_string());
             state.ready = true;
             state.under_way = None;
         });
-        self.shown.write_meters_down();
     }
 
     async fn try_round(
@@ -237,7 +237,8 @@ impl Worker {
         let begin = |overview: &Overview| {
             if let Some(reports) = known {
                 self.cover(overview, &reports);
-                self.shown.write_meters_down();
+                // Nothing waits for it: the run is about to begin.
+                tokio::spawn(self.shown.write_meters_down());
             }
         };
         let nominal = Nominal { tick: round.due(), next: settings.serve.schedule.next_after(round.due()) };
@@ -274,7 +275,7 @@ impl Worker {
     async fn show_first(&self, settings: &Settings, lake: &Lake) {
         if self.shown.state().coverage.is_empty() {
             self.show(settings, lake, None).await;
-            self.shown.write_meters_down();
+            self.shown.write_meters_down().await;
         }
     }
 
