@@ -65,6 +65,10 @@ pub async fn migrate(
     let [old, new] = [from, wanted].map(|layout| Shelf::in_layout(lake.clone(), note.clone(), layout, clock));
     let mut copied = 0;
     if there != wanted {
+        if note.layout().is_none() {
+            // The copies of a try that is cut short must not be taken for the lake.
+            note.clone().moved(there, None).write(lake).await?;
+        }
         clear(&new).await?;
         copied += copy(&old, &new).await?.copied;
         // From here on the new layout counts; footers will be looked at anew, since the times at which objects were

@@ -121,6 +121,8 @@ impl Shelf {
     pub async fn open(lake: Lake, settings: &Settings, clock: &Clock) -> Result<Self, lake::Error> {
         let note = Note::read(&lake).await?;
         let there = match (note.layout(), settings.lake.layout) {
+            // Its own objects may be many, and are not listed for this; and whatever the layout, every stream has a grain.
+            (None, LakeLayout::Stream) => guess_shared(&lake, &[Dataset::Daily, Dataset::Hourly]).await?,
             (None, LakeLayout::Packed { .. } | LakeLayout::Delta) => guess(&lake).await?,
             (there, _) => there,
         };
@@ -408,19 +410,27 @@ impl Shelf {
 
 /// The layout of a lake whose note does not tell it: that of the objects there. Nothing where there are none.
 async fn guess(lake: &Lake) -> Result<Option<Layout>, lake::Error> {
-    for dataset in Dataset::ALL {
-        if !lake.list_table(dataset, TABLE_LOG).await?.is_empty() {
-            return Ok(Some(Layout::Delta));
-        }
-    }
-    for dataset in Dataset::ALL {
-        if let Some(pack) = lake.list_packs(dataset).await?.objects.keys().next() {
-            return Ok(Some(Layout::Packed(pack.group.groups())));
-        }
+    if let Some(layout) = guess_shared(lake, &Dataset::ALL).await? {
+        return Ok(Some(layout));
     }
     for dataset in Dataset::ALL {
         if !lake.list(dataset, None).await?.objects.is_empty() {
             return Ok(Some(Layout::Stream));
+        }
+    }
+    Ok(None)
+}
+
+/// The same of a lake that keeps these datasets in tables or packs. On any other one these are listings of nothing.
+async fn guess_shared(lake: &Lake, datasets: &[Dataset]) -> Result<Option<Layout>, lake::Error> {
+    for &dataset in datasets {
+        if !lake.list_table(dataset, TABLE_LOG).await?.is_empty() {
+            return Ok(Some(Layout::Delta));
+        }
+    }
+    for &dataset in datasets {
+        if let Some(pack) = lake.list_packs(dataset).await?.objects.keys().next() {
+            return Ok(Some(Layout::Packed(pack.group.groups())));
         }
     }
     Ok(None)

@@ -69,7 +69,12 @@ impl Note {
             Some(found) if found > u64::from(FORMAT_VERSION) => {
                 Err(newer(&format!("{INTERNAL}/{NAME}"), u32::try_from(found).unwrap_or(u32::MAX)))
             }
-            _ => Ok(found.and_then(|v| serde_json::from_value(v).ok()).unwrap_or(nothing)),
+            _ => {
+                let found = found.and_then(|v| serde_json::from_value::<Self>(v).ok());
+                // One that names no layout is from before there were others.
+                let whole = |note: Self| Self { layout: note.layout.or(Some(Noted::Stream)), ..note };
+                Ok(found.map_or(nothing, whole))
+            }
         }
     }
 

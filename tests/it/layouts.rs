@@ -175,6 +175,33 @@ fn a_lake_has_one_layout() {
     assert_eq!(sandbox.data_files(), before);
     let sandbox = ask_for(sandbox, "stream");
     refused(&sandbox, "the lake is kept in the layout `packed`");
+    std::fs::remove_file(sandbox.path("lake/_trendlake/lake.json")).unwrap();
+    refused(&sandbox, "the lake is kept in the layout `packed`");
+    assert_eq!(sandbox.data_files(), before);
+}
+
+#[test]
+fn a_lake_of_streams_that_says_nothing_of_itself_is_told_from_others() {
+    let sandbox = Sandbox::new(1, &months_ago(0), settled());
+    let put = |key: &str, text: &str| {
+        let path = sandbox.path("lake").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("user_engagement_hourly/_delta_log/00000000000000000000.json", "{}");
+    let refused = sandbox.run(&["run"]).expect(78);
+    assert!(refused.stderr.contains("kept as Delta tables"), "{refused:?}");
+    std::fs::remove_dir_all(sandbox.path("lake/user_engagement_hourly")).unwrap();
+    let pack = format!("packed/user_engagement_daily/month={}/pack=0-of-2/data.parquet", &months_ago(0)[..7]);
+    put(&pack, "");
+    let refused = sandbox.run(&["run"]).expect(78);
+    assert!(refused.stderr.contains("kept in the layout `packed`"), "{refused:?}");
+    // A note from before there were other layouts than this one settles it, and nothing is looked for.
+    put("_trendlake/lake.json", r#"{"format_version":1,"verified":{}}"#);
+    sandbox.run(&["run"]).expect(0);
+    let sandbox = ask_for(sandbox, PACKED);
+    let refused = sandbox.run(&["run"]).expect(78);
+    assert!(refused.stderr.contains("kept in the layout `stream`"), "{refused:?}");
 }
 
 #[test]
@@ -275,6 +302,33 @@ fn a_migration_that_is_cut_short_goes_on() {
         }
     }
     assert!(fell > 50, "only {fell} tries were cut short");
+}
+
+/// What it has copied until then is not taken for the lake, though no note said in which layout that was.
+#[test]
+fn a_migration_of_a_lake_without_a_note_goes_on_as_well() {
+    let sandbox = Sandbox::new(2, &months_ago(0), settled());
+    sandbox.run(&["run"]).expect(0);
+    let truth = contents(sandbox.data_files());
+    let at =
+        |key: &str| (Path::from(key), Bytes::from(std::fs::read(sandbox.path("lake").join(key)).unwrap()));
+    let objects: Vec<_> = sandbox.data_files().iter().map(|(key, _)| at(key)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Faulty::holding(&objects).await;
+        let lake = Lake::on(store.clone(), Path::default());
+        let packed = LakeLayout::Packed { groups: None };
+        let rule = Rule { op: Op::Create, fault: Fault::ServerError, within: "summary", skip: 0, times: 9 };
+        store.obey(Some(rule));
+        shelf::migrate(&lake, &settings(&sandbox, packed), &Clock::system()).await.unwrap_err();
+        store.obey(None);
+        assert!(!under(&store.objects().await, packed).is_empty());
+        let in_streams = settings(&sandbox, LakeLayout::Stream);
+        shelf::Shelf::open(lake.clone(), &in_streams, &Clock::system()).await.map(|_| ()).unwrap();
+        shelf::migrate(&lake, &settings(&sandbox, packed), &Clock::system()).await.unwrap().unwrap();
+        let objects = store.objects().await;
+        assert_eq!((under(&objects, packed), under(&objects, LakeLayout::Stream).len()), (truth, 0));
+    });
 }
 
 #[test]

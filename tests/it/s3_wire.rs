@@ -26,8 +26,10 @@ fn is_data_put(asked: &Asked) -> bool {
 }
 
 /// A listing of partitions.
+/// Not what is looked for of other layouts, as long as the lake says nothing of itself.
 fn is_data_list(asked: &Asked) -> bool {
-    asked.target.contains("list-type=2") && asked.target.contains("user_engagement_")
+    let is_of_others = asked.target.contains("packed") || asked.target.contains("_delta_log");
+    asked.target.contains("list-type=2") && asked.target.contains("user_engagement_") && !is_of_others
 }
 
 /// Counts the requests that this holds for, from 0.
