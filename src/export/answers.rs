@@ -1,16 +1,16 @@
 //! A unit as it shall be: what is asked, and what its answers make next to what is in their places.
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 use tracing::warn;
 
 use super::compare::vanished;
 use super::parked;
-use super::raw::Again;
+use super::raw::{Again, Raw};
 use super::stop::{self, Stop};
 use super::{Context, RawAnswers, Warnings, periods};
 use crate::config::Stream;
-use crate::kore::{self, Client, Piece};
+use crate::kore::{self, Client};
 use crate::model::{Partition, Question, Slice, Trend, UnitKind, Window};
 use crate::plan::Planned;
 use crate::shelf::Prior;
@@ -22,8 +22,8 @@ pub(super) struct Prepared {
     pub missing: u64,
     /// Whether the range had to be asked in pieces.
     pub in_pieces: bool,
-    /// What is to be kept of the answers, word for word.
-    pub raw: Vec<(Slice, Vec<Piece>)>,
+    /// What is to be kept of the answers, word for word. `None` where nothing is, or they were kept before.
+    pub raw: Option<Vec<Raw>>,
 }
 
 /// A partition as it shall be, with what is in its place.
@@ -47,14 +47,13 @@ pub(super) async fn prepare(
 ) -> Result<Option<Prepared>, Stop> {
     if planned.unit.kind == UnitKind::Periods {
         let prior = priors.into_iter().next().expect("every unit has a partition");
-        let built = periods::build(context, client, stream, planned, prior, today).await?;
-        return Ok(built.map(|b| Prepared { built: vec![b], missing: 0, in_pieces: false, raw: Vec::new() }));
+        return periods::build(context, client, stream, planned, prior, today).await;
     }
     let Some(window) = begun(widened(planned.window, &priors), today) else { return Ok(None) };
     let Answers { trends, asked_at, missing, in_pieces, raw } =
         fetch(context, client, stream, planned, window).await?;
     let latest_prior = priors.iter().filter_map(|(_, p)| p.footer()).max_by_key(|f| f.fetched_at);
-    let fetched_at = not_before(latest_prior, asked_at);
+    let fetched_at = after(latest_prior, asked_at);
     let built = build(stream, planned.unit.kind, (window, &trends, fetched_at), priors);
     Ok(Some(Prepared { built, missing, in_pieces, raw }))
 }
@@ -67,6 +66,11 @@ pub(super) async fn prepare_again(
     planned: &Planned,
     priors: Vec<(Partition, Prior)>,
 ) -> Result<Prepared, Stop> {
+    if planned.unit.kind == UnitKind::Periods {
+        let prior = priors.into_iter().next().expect("every unit has a partition");
+        let built = periods::build_again(context, kept, stream, planned, prior).await?;
+        return Ok(Prepared { built: vec![built], missing: 0, in_pieces: false, raw: None });
+    }
     let Again { window, fetched_at, trends, missing, in_pieces } =
         kept.newest(context.lake(), stream, &planned.unit).await?;
     let is_newer = |there: &Footer| there.fetched_at > fetched_at || there.start < window.start;
@@ -74,7 +78,7 @@ pub(super) async fn prepare_again(
         return Err(Stop::Superseded);
     }
     let built = build(stream, planned.unit.kind, (window, &trends, fetched_at), priors);
-    Ok(Prepared { built, missing, in_pieces, raw: Vec::new() })
+    Ok(Prepared { built, missing, in_pieces, raw: None })
 }
 
 /// The partitions that answers on a window make, next to what is in their places.
@@ -95,11 +99,11 @@ fn build(
 }
 
 /// When an answer was had that was asked for at `asked_at`. The clock may have stepped back since what is
-/// there was written; the answer is newer all the same.
-pub(super) fn not_before(there: Option<&Footer>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
-    let fetched_at = there.map_or(asked_at, |there| there.fetched_at.max(asked_at));
+/// there was written; the answer is newer all the same, and says so: raw answers are told apart by it.
+pub(super) fn after(there: Option<&Footer>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
     // As exact as a footer tells it: a put whose reply was lost is recognised by it.
-    fetched_at.trunc_subsecs(6)
+    let asked_at = asked_at.trunc_subsecs(6);
+    there.map_or(asked_at, |there| asked_at.max(there.fetched_at + TimeDelta::microseconds(1)))
 }
 
 /// The window, from the first day that the lake already holds of it: a later first date in the
@@ -145,8 +149,7 @@ struct Answers {
     asked_at: DateTime<Utc>,
     missing: u64,
     in_pieces: bool,
-    /// What is to be kept of them, word for word.
-    raw: Vec<(Slice, Vec<Piece>)>,
+    raw: Option<Vec<Raw>>,
 }
 
 /// Asks for every slice of the unit.
@@ -161,7 +164,7 @@ async fn fetch(
     let mut trends = Vec::with_capacity(stream.slices.len());
     let mut asked_at = None;
     let mut missing = 0;
-    let (mut in_pieces, mut raw) = (false, Vec::new());
+    let (mut in_pieces, mut raw) = (false, stream.keep_raw.then(Vec::new));
     for slice in &stream.slices {
         let question = stream.question(planned.unit.kind.grain(), slice, window);
         let answer = client.fetch(&question).await;
@@ -171,8 +174,8 @@ async fn fetch(
         in_pieces |= answer.in_pieces;
         // The unit is as old as its oldest answer.
         asked_at = Some(asked_at.map_or(answer.asked_at, |t: DateTime<Utc>| t.min(answer.asked_at)));
-        if stream.keep_raw {
-            raw.push((slice.clone(), answer.pieces));
+        if let Some(raw) = &mut raw {
+            raw.push(Raw { slice: slice.clone(), period: None, pieces: answer.pieces });
         }
         trends.push((slice.clone(), answer.trend));
     }

@@ -31,7 +31,9 @@ impl From<raw::Error> for Stop {
     fn from(error: raw::Error) -> Self {
         let (class, hint) = match &error {
             raw::Error::Lake(error) => return Self::Failed(lake_failure(error)),
-            raw::Error::NoneFits => ("not_kept", "`trendlake run` asks the API"),
+            raw::Error::NoneFits | raw::Error::Incomplete { .. } => {
+                ("not_kept", "`trendlake run` asks the API")
+            }
             raw::Error::Rejected(_) => ("contract", "`trendlake run` asks the API"),
         };
         let (severity, message) = (Severity::Data, error.to_string());

@@ -100,8 +100,8 @@ async fn attempt(
         return Err(Stop::Failed(park(context, planned, &built).await?));
     }
     let is_new = |b: &&Built| !b.prior.footer().is_some_and(|there| there.same_content(&b.footer));
-    if let (false, Some(new)) = (raw.is_empty(), built.iter().find(is_new)) {
-        raw::keep(context.lake(), &planned.unit, stream, &new.footer, &raw).await?;
+    if let (Some(raw), Some(new)) = (&raw, built.iter().find(is_new)) {
+        raw::keep(context.lake(), &planned.unit, stream, &new.footer, raw).await?;
     }
     let (outcome, restated) = commit(context, planned, &built, in_pieces, written).await?;
     Ok(Finished { missing, restated, ..Finished::of(outcome) })

@@ -36,6 +36,7 @@ mod periods;
 mod process;
 mod promises;
 mod raw;
+mod raw_periods;
 mod s3;
 mod s3_wire;
 mod secrets;

@@ -81,7 +81,7 @@ fn planned(clock: &Clock, sandbox: &Sandbox, scope: &Scope) -> u64 {
     })
 }
 
-fn verified(clock: &Clock, sandbox: &Sandbox) -> Verdict {
+pub(crate) fn verified(clock: &Clock, sandbox: &Sandbox) -> Verdict {
     within(async {
         let settings = inside::settings(sandbox);
         let shelf = Shelf::open(Lake::open(&settings.lake).unwrap(), &settings, clock).await.unwrap();

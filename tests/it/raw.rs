@@ -30,17 +30,17 @@ fn defaults(sandbox: &Sandbox, more: &str) {
     std::fs::write(sandbox.path("trendlake.toml"), text).unwrap();
 }
 
-fn raw(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub(crate) fn raw(sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut files = walk(&sandbox.path("lake/_trendlake/raw"));
     files.sort();
     files
 }
 
-fn text(path: &PathBuf) -> String {
+pub(crate) fn text(path: &PathBuf) -> String {
     String::from_utf8(zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()).unwrap()
 }
 
-fn files(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
     sandbox.data_files().into_iter().collect()
 }
 
@@ -55,7 +55,7 @@ fn lose_the_data(sandbox: &Sandbox) {
 
 /// A replay, which asks nothing.
 #[track_caller]
-fn replay(sandbox: &Sandbox, arguments: &[&str], code: i32) -> serde_json::Value {
+pub(crate) fn replay(sandbox: &Sandbox, arguments: &[&str], code: i32) -> serde_json::Value {
     let asked = requests(sandbox);
     let arguments: Vec<_> =
         ["replay", "--output", "json"].into_iter().chain(arguments.iter().copied()).collect();
