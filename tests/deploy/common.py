@@ -60,8 +60,8 @@ def tool(name):
 
 @functools.cache
 def exit_codes():
-    """The exit codes by the names of src/report.rs."""
-    text = (ROOT / "src" / "report.rs").read_text()
+    """The exit codes by the names of src/report/mod.rs."""
+    text = (ROOT / "src" / "report" / "mod.rs").read_text()
     return {name: int(code) for name, code in re.findall(r"pub const (\w+): u8 = (\d+);", text)}
 
 

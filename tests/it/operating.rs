@@ -37,7 +37,7 @@ fn the_table_of_sizes_is_what_the_plan_computes() {
 
 #[test]
 fn every_exit_code_is_explained() {
-    let sources = read("src/report.rs");
+    let sources = read("src/report/mod.rs");
     let codes: Vec<_> = sources
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "))

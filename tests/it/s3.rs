@@ -13,14 +13,14 @@ use axum::http::Method;
 use bytes::Bytes;
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use object_store::ObjectStoreExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::PutObjectInput;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Request, S3Result, s3_error};
 use tokio_util::sync::CancellationToken;
-use trendlake::lake::parse_key;
+use trendlake::lake::{Lake, parse_key};
 use trendlake::model::Dataset;
 use trendlake::table;
 
@@ -204,7 +204,12 @@ pub(crate) fn run(sandbox: &Sandbox, lake: &str, arguments: &[&str]) -> Ran {
 
 /// Puts an object past everything that a front may do.
 pub(crate) fn put(endpoint: &str, key: &str, bytes: Vec<u8>) {
-    let store = AmazonS3Builder::new()
+    block_on(store(endpoint).put(&key.into(), bytes.into())).unwrap();
+}
+
+/// The server's bucket, past everything that a front may do.
+fn store(endpoint: &str) -> AmazonS3 {
+    AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_region("eu-central-1")
@@ -212,8 +217,7 @@ pub(crate) fn put(endpoint: &str, key: &str, bytes: Vec<u8>) {
         .with_access_key_id(ACCESS_KEY)
         .with_secret_access_key(SECRET_KEY)
         .build()
-        .unwrap();
-    block_on(store.put(&key.into(), bytes.into())).unwrap();
+        .unwrap()
 }
 
 /// The first day of the month that lies so many months back.
@@ -312,6 +316,22 @@ fn a_lake_at_the_root_of_a_bucket() {
     let status = run(&sandbox, "s3://bucket", &["status", "--output", "json"]).expect(0).json();
     assert_eq!(status["streams"][0]["units"].as_array().unwrap().len(), 4);
     assert!(status["streams"][0]["units"].as_array().unwrap().iter().all(|u| u["state"] != "missing"));
+}
+
+/// One put where it is small, and parts where it is large: the report of a run of thousands of streams.
+#[test]
+fn an_object_that_comes_piece_by_piece_is_put_whole() {
+    let server = S3Server::start(Conditions::Honoured);
+    let lake = Lake::on(Arc::new(store(&server.endpoint)), "lake".into());
+    for (count, puts) in [(0, 1), (1, 1), (20, 3)] {
+        let pieces: Vec<Bytes> = (0..count).map(|piece| vec![piece; 1_000_000].into()).collect();
+        server.take_puts();
+        block_on(lake.put_pieces("runs/x.json", pieces.iter().cloned())).unwrap();
+        assert_eq!(server.take_puts().len(), puts, "{count} pieces");
+        assert!(server.objects()["lake/_trendlake/runs/x.json"] == pieces.concat(), "{count} pieces");
+        let start = block_on(lake.read_start_internal("runs/x.json", 100));
+        assert!(count == 0 || start.unwrap().unwrap() == vec![0; 100], "{count} pieces");
+    }
 }
 
 #[test]
