@@ -407,18 +407,20 @@ mod tests {
     #[test]
     fn a_large_report_comes_in_pieces_and_takes_little_memory() {
         let of_stream = |stream: usize| {
-            let unit = move |month: u32| UnitReport {
-                stream: format!("st-{stream}"),
-                stream_name: format!("a name\n\"of\" {stream}"),
-                month: format!("2026-{month:02}"),
-                ..unit(Outcome::Committed {
-                    written: vec![format!("user_engagement_daily/stream=st-{stream}/month=2026-{month:02}")],
-                    rows: 31,
-                    bytes: 2000 + u64::from(month),
-                    datasets: BTreeMap::new(),
-                })
+            let unit = move |index: u32| {
+                let month = format!("{}-{:02}", 2024 + index / 12, 1 + index % 12);
+                UnitReport {
+                    stream: format!("st-{stream}"),
+                    stream_name: format!("a name\n\"of\" {stream}"),
+                    ..unit(Outcome::Committed {
+                        written: vec![format!("user_engagement_daily/stream=st-{stream}/month={month}")],
+                        rows: 31,
+                        bytes: 2000 + u64::from(index),
+                        datasets: BTreeMap::new(),
+                    })
+                }
             };
-            (1..=12).map(unit).collect::<Vec<_>>()
+            (0..36).map(unit).collect::<Vec<_>>()
         };
         let mut report = Report::default();
         (0..300).for_each(|stream| report.units.add(&of_stream(stream)));

@@ -1,6 +1,7 @@
 //! The units of a report, packed stream by stream: a run of thousands of streams has hundreds of thousands of
 //! units, and what is said of them is nearly the same each time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,6 +12,8 @@ use super::{Outcome, Severity, Totals, UnitReport};
 
 /// The level at which most is gained for the least work, on texts as alike as these.
 const LEVEL: i32 = 1;
+/// Fewer bytes are kept as they are: a few units of a stream, as most runs have.
+const WORTH_PACKING: usize = 4096;
 
 /// What came of the units of a run, by stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +23,12 @@ pub struct Units {
     sums: Sums,
 }
 
-/// The units of one stream, as lines of JSON under zstd.
+/// The units of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pack {
+    /// A unit as JSON in each line; under zstd, if they are longer than [`WORTH_PACKING`].
     lines: Box<[u8]>,
-    /// How long the lines are.
+    /// How long they are.
     length: usize,
     units: usize,
     has_open: bool,
@@ -109,7 +113,7 @@ impl Units {
     }
 
     /// The units of each pack as JSON, one in each line.
-    pub(super) fn lines(&self) -> impl Iterator<Item = Vec<u8>> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
         self.packs.values().map(Pack::lines)
     }
 }
@@ -122,24 +126,31 @@ impl Pack {
             // A text of JSON in one piece has no line end.
             lines.push(b'\n');
         }
-        let packed = zstd::bulk::compress(&lines, LEVEL).expect("memory takes all bytes");
+        let length = lines.len();
+        if length > WORTH_PACKING {
+            lines = zstd::bulk::compress(&lines, LEVEL).expect("memory takes all bytes");
+        }
         Self {
-            lines: packed.into(),
-            length: lines.len(),
+            lines: lines.into(),
+            length,
             units: units.len(),
             has_open: units.iter().any(|unit| unit.outcome.is_open()),
             has_written: units.iter().any(|unit| unit.written().next().is_some()),
         }
     }
 
-    fn lines(&self) -> Vec<u8> {
-        zstd::bulk::decompress(&self.lines, self.length).expect("it was packed by this process")
+    fn lines(&self) -> Cow<'_, [u8]> {
+        if self.length > WORTH_PACKING {
+            zstd::bulk::decompress(&self.lines, self.length).expect("this process has packed it").into()
+        } else {
+            self.lines.as_ref().into()
+        }
     }
 
     fn units(&self) -> Vec<UnitReport> {
         let lines = self.lines();
         let units = serde_json::Deserializer::from_slice(&lines).into_iter();
-        units.collect::<Result<_, _>>().expect("it was packed by this process")
+        units.collect::<Result<_, _>>().expect("this process has written it")
     }
 }
 
