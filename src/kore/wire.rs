@@ -322,16 +322,15 @@ impl<'de> Deserialize<'de> for Date {
 /// The date that a text such as `Dec 01 2025` names. An answer has a hundred of them, and a parser of
 /// formats takes longer over them than over all else about a daily answer.
 fn date(text: &str) -> Option<NaiveDate> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut parts = text.split(' ');
-    let (name, day, year) = (parts.next()?, parts.next()?, parts.next()?);
-    let digits = |s: &str, len| s.len() == len && s.bytes().all(|b| b.is_ascii_digit());
-    if parts.next().is_some() || !digits(day, 2) || !digits(year, 4) {
-        return None;
-    }
-    let month = MONTHS.iter().position(|m| m.eq_ignore_ascii_case(name))?;
-    NaiveDate::from_ymd_opt(year.parse().ok()?, u32::try_from(month).ok()? + 1, day.parse().ok()?)
+    const MONTHS: [&[u8; 3]; 12] =
+        [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+    let &[a, b, c, b' ', d1, d2, b' ', y1, y2, y3, y4] = text.as_bytes() else { return None };
+    let name = [a, b, c].map(|byte| byte.to_ascii_lowercase());
+    let month = MONTHS.iter().zip(1..).find(|(month, _)| **month == &name)?.1;
+    let digit = |byte: u8| char::from(byte).to_digit(10);
+    let [day, year] = [[0, 0, digit(d1)?, digit(d2)?], [digit(y1)?, digit(y2)?, digit(y3)?, digit(y4)?]]
+        .map(|digits| digits.iter().fold(0, |number, digit| 10 * number + digit));
+    NaiveDate::from_ymd_opt(year.cast_signed(), month, day)
 }
 
 /// Reads an answer.

@@ -13,6 +13,8 @@ use super::schema::schema;
 use crate::config::Stream;
 use crate::model::{Averages, Counts, Dataset, Period, Points, Slice, Trend, Window, hour_start};
 
+const MICROS_PER_HOUR: i64 = 3_600_000_000;
+
 /// The columns that only some datasets have, in their order.
 enum Time {
     Date(Vec<i32>),
@@ -66,8 +68,7 @@ pub fn batch(
     };
     columns.extend(time.columns());
     for index in 0..3 {
-        let figures = counts.iter().map(|c: &Counts| c.as_array()[index]);
-        columns.push(Arc::new(figures.collect::<Int64Array>()));
+        columns.push(Arc::new(figures(&counts, |c| c.as_array()[index])));
     }
     if dataset == Dataset::Summary {
         for index in 0..3 {
@@ -79,6 +80,12 @@ pub fn batch(
     let instant = TimestampMicrosecondArray::from_value(fetched_at.timestamp_micros(), rows);
     columns.push(Arc::new(instant.with_timezone("UTC")));
     RecordBatch::try_new(schema(dataset), columns).expect("the columns are made after the schema")
+}
+
+/// A column of figures. Mostly none is missing, and then nothing has to be noted of any.
+fn figures(counts: &[Counts], figure: impl Fn(&Counts) -> Option<i64>) -> Int64Array {
+    let known: Option<Vec<i64>> = counts.iter().map(&figure).collect();
+    known.map_or_else(|| counts.iter().map(figure).collect(), Int64Array::from)
 }
 
 fn length(dataset: Dataset, trend: &Trend) -> usize {
@@ -141,13 +148,13 @@ pub(super) fn hour_starts(zone: Tz, date: NaiveDate) -> [Option<i64>; 24] {
         (Some(first), Some(last)) => last - first == TimeDelta::hours(23),
         _ => false,
     };
+    let micros = |instant: DateTime<Utc>| instant.timestamp_micros();
     let mut starts = [None; 24];
     for (place, hour) in starts.iter_mut().zip(0..) {
-        let instant = match first {
-            Some(first) if ordinary => Some(first + TimeDelta::hours(i64::from(hour))),
-            _ => start(hour),
+        *place = match first {
+            Some(first) if ordinary => Some(micros(first) + i64::from(hour) * MICROS_PER_HOUR),
+            _ => start(hour).map(micros),
         };
-        *place = instant.map(|t| t.timestamp_micros());
     }
     starts
 }

@@ -1,44 +1,50 @@
 //! A hash of what a partition says, whatever the order of its rows.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{
     ArrowNativeType, DataType, Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
 };
 use twox_hash::XxHash3_128;
 
+/// How many rows are written out side by side, column by column, so that a column's type is looked at once for all of
+/// them: few enough to stay close to the processor.
+const BLOCK: usize = 64;
+
 /// Hashes every column but `fetched_at`: 32 hexadecimal digits.
 ///
 /// The hash of a row is XXH3-128 over its values in an encoding of its own, which no library's
-/// upgrade can change; those of all rows are added up, so that order does not matter. It tells
-/// changes and damage; it is not meant to withstand forgery.
+/// upgrade can change: for each a mark for null, then texts by length and bytes, the rest in fixed width. Those of all
+/// rows are added up, so that order does not matter. It tells changes and damage; it is not meant to withstand forgery.
 ///
 /// # Panics
 /// When a column has a type that no dataset has.
 #[must_use]
 pub fn content_hash(batch: &RecordBatch) -> String {
-    let columns: Vec<Column<'_>> = batch
-        .schema_ref()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .filter(|(field, _)| field.name() != "fetched_at")
-        .map(|(_, array)| Column::of(array))
-        .collect();
-    let mut sum: u128 = 0;
-    let mut row = vec![0; columns.iter().map(Column::longest).sum()];
+    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+    let columns: Vec<&ArrayRef> =
+        fields.filter(|(field, _)| field.name() != "fetched_at").map(|(_, array)| array).collect();
+    let only: Vec<&str> = columns.iter().map_while(|array| only_text(array.as_string_opt()?)).collect();
+    let (_, others) = columns.split_at(only.len());
+    let width = only.iter().map(|text| 9 + text.len()).sum::<usize>()
+        + others.iter().map(|array| longest(array)).sum::<usize>();
+    let mut rows = Rows { bytes: vec![0; BLOCK * width], width, lengths: [0; BLOCK] };
     // What all rows begin with is written once: of a single slice, all its texts.
-    let same = columns.iter().take_while(|column| column.is_same()).count();
-    let (same, others) = columns.split_at(same);
-    let write = |columns: &[Column<'_>], index, row: &mut [u8], at| {
-        columns.iter().fold(at, |at, column| at + column.write(index, &mut row[at..]))
-    };
-    let mut begun = 0;
-    for index in 0..batch.num_rows() {
-        if index == 0 {
-            begun = write(same, index, &mut row, 0);
+    for text in only {
+        (0..BLOCK).for_each(|row| rows.put_text(row, false, text));
+    }
+    let begun = rows.lengths;
+    let mut sum: u128 = 0;
+    for start in (0..batch.num_rows()).step_by(BLOCK) {
+        let block = start..batch.num_rows().min(start + BLOCK);
+        rows.lengths = begun;
+        for array in others {
+            rows.append(array, block.clone());
         }
-        let length = write(others, index, &mut row, begun);
-        sum = sum.wrapping_add(XxHash3_128::oneshot(&row[..length]));
+        for row in 0..block.len() {
+            sum = sum.wrapping_add(XxHash3_128::oneshot(rows.get(row)));
+        }
     }
     format!("{sum:032x}")
 }
@@ -54,72 +60,84 @@ pub(super) fn only_text(texts: &StringArray) -> Option<&str> {
     is_only.then_some(first)
 }
 
-/// A column by its type, so that the type is looked at once and not in every row.
-enum Column<'a> {
-    Text(&'a StringArray),
-    Bool(&'a arrow::array::BooleanArray),
-    Date(&'a arrow::array::Date32Array),
-    Hour(&'a arrow::array::Int8Array),
-    Count(&'a arrow::array::Int64Array),
-    Average(&'a arrow::array::Float64Array),
-    Instant(&'a arrow::array::TimestampMicrosecondArray),
+/// How many bytes a value takes at the most.
+fn longest(array: &ArrayRef) -> usize {
+    let texts = array.as_string_opt::<i32>();
+    9 + texts.map_or(0, |texts| texts.iter().flatten().map(str::len).max().unwrap_or(0))
 }
 
-impl<'a> Column<'a> {
-    fn of(array: &'a ArrayRef) -> Self {
+/// Rows as they are hashed, one every `width` bytes.
+struct Rows {
+    bytes: Vec<u8>,
+    width: usize,
+    lengths: [usize; BLOCK],
+}
+
+impl Rows {
+    fn get(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.width..][..self.lengths[row]]
+    }
+
+    /// Adds a column's values to the first rows.
+    fn append(&mut self, array: &ArrayRef, rows: Range<usize>) {
         match array.data_type() {
-            DataType::Utf8 => Self::Text(array.as_string()),
-            DataType::Boolean => Self::Bool(array.as_boolean()),
-            DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
-            DataType::Int8 => Self::Hour(array.as_primitive::<Int8Type>()),
-            DataType::Int64 => Self::Count(array.as_primitive::<Int64Type>()),
-            DataType::Float64 => Self::Average(array.as_primitive::<Float64Type>()),
-            DataType::Timestamp(..) => Self::Instant(array.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Utf8 => {
+                let texts = array.as_string::<i32>();
+                for (row, index) in rows.enumerate() {
+                    self.put_text(row, texts.is_null(index), texts.value(index));
+                }
+            }
+            DataType::Boolean => {
+                let flags = array.as_boolean();
+                for (row, index) in rows.enumerate() {
+                    self.put(row, flags.is_null(index), [u8::from(flags.value(index))]);
+                }
+            }
+            DataType::Date32 => self.append_values::<Date32Type, 4>(array, rows, i32::to_le_bytes),
+            DataType::Int8 => self.append_values::<Int8Type, 1>(array, rows, i8::to_le_bytes),
+            DataType::Int64 => self.append_values::<Int64Type, 8>(array, rows, i64::to_le_bytes),
+            DataType::Float64 => self.append_values::<Float64Type, 8>(array, rows, f64::to_le_bytes),
+            DataType::Timestamp(..) => {
+                self.append_values::<TimestampMicrosecondType, 8>(array, rows, i64::to_le_bytes);
+            }
             other => panic!("no dataset has a column of type {other}"),
         }
     }
 
-    /// How many bytes a value takes at the most.
-    fn longest(&self) -> usize {
-        match self {
-            Self::Text(a) => 9 + (0..a.len()).map(|index| a.value(index).len()).max().unwrap_or(0),
-            _ => 9,
-        }
-    }
-
-    /// Whether it is a column of one text, as far as that is quickly told.
-    fn is_same(&self) -> bool {
-        matches!(self, Self::Text(texts) if only_text(texts).is_some())
-    }
-
-    /// Writes a mark for null, then the value: texts by length and bytes, the rest in fixed width. Gives how many
-    /// bytes that are.
-    fn write(&self, index: usize, row: &mut [u8]) -> usize {
-        match self {
-            Self::Text(a) => {
-                let text = a.value(index).as_bytes();
-                let at = put(row, a.is_null(index), (text.len() as u64).to_le_bytes());
-                row[at..at + text.len()].copy_from_slice(text);
-                at + text.len()
+    fn append_values<T: ArrowPrimitiveType, const WIDTH: usize>(
+        &mut self,
+        array: &ArrayRef,
+        rows: Range<usize>,
+        bytes: fn(T::Native) -> [u8; WIDTH],
+    ) {
+        let array: &PrimitiveArray<T> = array.as_primitive();
+        let values = &array.values()[rows.clone()];
+        if array.null_count() == 0 {
+            for (row, value) in values.iter().enumerate() {
+                self.put(row, false, bytes(*value));
             }
-            Self::Bool(a) => put(row, a.is_null(index), [u8::from(a.value(index))]),
-            Self::Date(a) => put(row, a.is_null(index), a.value(index).to_le_bytes()),
-            Self::Hour(a) => put(row, a.is_null(index), a.value(index).to_le_bytes()),
-            Self::Count(a) => put(row, a.is_null(index), nullable(*a, index, a.value(index)).to_le_bytes()),
-            Self::Average(a) => put(row, a.is_null(index), nullable(*a, index, a.value(index)).to_le_bytes()),
-            Self::Instant(a) => put(row, a.is_null(index), nullable(*a, index, a.value(index)).to_le_bytes()),
+            return;
+        }
+        for (row, (index, value)) in rows.zip(values).enumerate() {
+            // The value under a null is whatever the writer left there: it must not count.
+            let is_null = array.is_null(index);
+            self.put(row, is_null, bytes(if is_null { T::Native::default() } else { *value }));
         }
     }
-}
 
-/// Values are of known widths: each is a move of its own, and no call to copy bytes.
-fn put<const WIDTH: usize>(row: &mut [u8], is_null: bool, bytes: [u8; WIDTH]) -> usize {
-    row[0] = u8::from(is_null);
-    row[1..=WIDTH].copy_from_slice(&bytes);
-    1 + WIDTH
-}
+    fn put_text(&mut self, row: usize, is_null: bool, text: &str) {
+        self.put(row, is_null, (text.len() as u64).to_le_bytes());
+        let at = row * self.width + self.lengths[row];
+        self.bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+        self.lengths[row] += text.len();
+    }
 
-/// The value under a null is whatever the writer left there: it must not count.
-fn nullable<T: Default>(array: &dyn Array, index: usize, value: T) -> T {
-    if array.is_null(index) { T::default() } else { value }
+    /// Values are of known widths: each is a move of its own, and no call to copy bytes.
+    #[inline]
+    fn put<const WIDTH: usize>(&mut self, row: usize, is_null: bool, bytes: [u8; WIDTH]) {
+        let place = &mut self.bytes[row * self.width + self.lengths[row]..][..=WIDTH];
+        place[0] = u8::from(is_null);
+        place[1..].copy_from_slice(&bytes);
+        self.lengths[row] += 1 + WIDTH;
+    }
 }

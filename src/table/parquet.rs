@@ -216,7 +216,7 @@ fn properties(schema: &Schema, many_rows: bool, indexed: bool, sorted: &[&str]) 
 /// Whether a column's values lie close to those of the rows before: a few bits each as differences, where
 /// a dictionary would hold nearly every one of them in full.
 fn is_stepwise(name: &str) -> bool {
-    ["date", "hour_start", "unique_users", "new_users", "returning_users"].contains(&name)
+    ["date", "hour_start", "unique_users", "new_users", "returning_users", "fetched_at"].contains(&name)
 }
 
 pub(super) fn sorting_of(schema: &Schema, names: &[&str]) -> Vec<SortingColumn> {
