@@ -166,6 +166,8 @@ pub fn survey(stream: &Stream, inventory: &Inventory, scope: &Scope, now: DateTi
             units.push(planned);
         }
     }
+    // Those of many streams are kept side by side.
+    units.shrink_to_fit();
     units
 }
 

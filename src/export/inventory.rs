@@ -42,13 +42,6 @@ pub struct StreamOverview {
     pub units: Vec<Planned>,
 }
 
-impl StreamOverview {
-    /// The units that are to be fetched.
-    pub fn due(&self) -> impl Iterator<Item = &Planned> {
-        self.units.iter().filter(|planned| planned.state != State::Final)
-    }
-}
-
 /// Lists the lake and says what is to be done for `streams` within `scope`.
 ///
 /// # Errors
@@ -216,6 +209,16 @@ async fn look_for_missing(
 }
 
 impl Overview {
+    /// The units that are to be fetched, by stream. What is left of the overview has no units.
+    pub(super) fn take_due(&mut self) -> Vec<(Stream, Vec<Planned>)> {
+        let due = |stream: &mut StreamOverview| {
+            let mut units = std::mem::take(&mut stream.units);
+            units.retain(|planned| planned.state != State::Final);
+            (stream.stream.clone(), units)
+        };
+        self.streams.iter_mut().map(due).collect()
+    }
+
     /// Notes in the lake for which streams every footer has now been held against the settings:
     /// those without an open unit. Writes nothing if that was known before.
     ///

@@ -98,7 +98,7 @@ pub async fn run_as(
             context.warnings.add(format!("`{key}` in the lake is no file of trendlake; it is left alone"));
         }
         let kept = if scope.kept { Some(Arc::new(raw::raw_answers(context.lake()).await?)) } else { None };
-        let overview = match &kept {
+        let mut overview = match &kept {
             Some(kept) => only_kept(overview, kept, context),
             None => overview,
         };
@@ -108,9 +108,7 @@ pub async fn run_as(
         let past = context.lake().listed_internal(RUNS).await?;
         let context =
             &Context { spent: spent_before(context.lake(), &past, started_at).await?, ..context.clone() };
-        let planned =
-            overview.streams.iter().map(|s| (s.stream.clone(), s.due().cloned().collect())).collect();
-        let units = export(context, planned, kept.as_ref()).await;
+        let units = export(context, overview.take_due(), kept.as_ref()).await;
         let mut totals = units.totals().clone();
         totals.puts = context.shelf.puts().unwrap_or(totals.puts);
         totals.requests = context.traffic.requests();

@@ -22,7 +22,8 @@ pub(super) struct Folder {
     root: PathBuf,
     /// Numbers the stage files of this process.
     staged: Arc<AtomicU64>,
-    /// Folders that were seen to be there, durably, since the lock was taken.
+    /// Folders of folders that were seen to be there, durably, since the lock was taken. Of those that hold files
+    /// there are as many as partitions, and each is written to once in a run.
     known: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
@@ -232,7 +233,8 @@ impl Folder {
         // Held all the while: nobody may rely on a folder before it is durable.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut path = PathBuf::new();
-        for part in relative.components() {
+        let mut parts = relative.components().peekable();
+        while let Some(part) = parts.next() {
             let parent = self.root.join(&path);
             path.push(part);
             if known.contains(&path) {
@@ -251,7 +253,9 @@ impl Folder {
                 Err(e) => return Err(Error::io("create", &folder, &e)),
             }
             sync_folder(&parent)?;
-            known.insert(path.clone());
+            if parts.peek().is_some() {
+                known.insert(path.clone());
+            }
         }
         Ok(())
     }

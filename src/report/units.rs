@@ -58,7 +58,9 @@ impl Units {
     /// Adds units, at best all of a stream at once: for more of them later on, those before are unpacked.
     pub fn add(&mut self, units: &[UnitReport]) {
         for units in units.chunk_by(|a, b| a.stream == b.stream) {
-            units.iter().for_each(|unit| self.sums.add(unit));
+            for unit in units {
+                self.sums.add(unit);
+            }
             let stream = units[0].stream.as_str();
             let pack = match self.packs.get(stream) {
                 None => Pack::of(units),

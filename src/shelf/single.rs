@@ -35,15 +35,20 @@ pub(super) async fn survey(
     streams: &[StreamId],
     needs_footer: &NeedsFooter<'_>,
 ) -> Result<Survey, lake::Error> {
-    let (listed, foreign) = list(lake, datasets, streams).await?;
-    let (mut found, mut unknown) = (Vec::with_capacity(listed.len()), Vec::new());
-    for (partition, Listed { written_at, size }) in listed {
-        if size < SMALLEST_FILE {
-            found.push((partition, Found::Damaged));
-        } else if needs_footer(&partition, written_at) {
-            unknown.push(partition);
-        } else {
-            found.push((partition, Found::Listed { written_at }));
+    let (mut found, mut unknown, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    for dataset in datasets {
+        // One listing at a time: that of a large lake takes as much memory as what it tells.
+        let (listed, others) = list(lake, &[*dataset], streams).await?;
+        foreign.extend(others);
+        found.reserve(listed.len());
+        for (partition, Listed { written_at, size }) in listed {
+            if size < SMALLEST_FILE {
+                found.push((partition, Found::Damaged));
+            } else if needs_footer(&partition, written_at) {
+                unknown.push(partition);
+            } else {
+                found.push((partition, Found::Listed { written_at }));
+            }
         }
     }
     let looks = unknown.into_iter().map(|partition| async move {
