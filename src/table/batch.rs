@@ -84,8 +84,9 @@ pub fn batch(
 
 /// A column of figures. Mostly none is missing, and then nothing has to be noted of any.
 fn figures(counts: &[Counts], figure: impl Fn(&Counts) -> Option<i64>) -> Int64Array {
-    let known: Option<Vec<i64>> = counts.iter().map(&figure).collect();
-    known.map_or_else(|| counts.iter().map(figure).collect(), Int64Array::from)
+    let mut known = Vec::with_capacity(counts.len());
+    known.extend(counts.iter().map_while(&figure));
+    if known.len() == counts.len() { known.into() } else { counts.iter().map(figure).collect() }
 }
 
 fn length(dataset: Dataset, trend: &Trend) -> usize {
