@@ -119,6 +119,7 @@ pub async fn accept(shelf: &Shelf, unit: &Unit) -> Result<Vec<(Partition, Accept
                 Some("delete it; the next run asks again"),
             )
         })?;
+        shelf.forget([&partition.stream]).await?;
         let prior = shelf.read(&partition, false).await?;
         let is_newer = prior.footer().is_some_and(|there| there.fetched_at > parked.footer.fetched_at);
         let outcome = if is_newer {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
-use super::inventory::{self, Overview, overview};
+use super::inventory::{self, Overview, StreamOverview, overview};
 use super::{Context, PastRequests, RawAnswers, Spent, export, parked, raw};
 use crate::config::Stream;
 use crate::lake::{self, Lake, Listed};
@@ -104,6 +104,10 @@ pub async fn run_as(
         };
         begin(&overview);
         context.shelf.make().await?;
+        if kept.is_some() {
+            let due = |s: &&StreamOverview| s.units.iter().any(|planned| planned.state != State::Final);
+            context.shelf.forget(overview.streams.iter().filter(due).map(|s| &s.stream.id)).await?;
+        }
         shelf::finish_restatements(&context.shelf, &overview.parked.restated).await;
         let past = context.lake().listed_internal(RUNS).await?;
         let context =

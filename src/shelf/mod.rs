@@ -178,6 +178,20 @@ impl Shelf {
         note.moved(self.layout(), leaving).write(&self.lake).await
     }
 
+    /// Has the footers of these streams read again by the next survey: answers of long ago are about to be put, and
+    /// when they were fetched the time of their objects will not tell.
+    ///
+    /// # Errors
+    /// When the note cannot be read or written.
+    pub async fn forget(&self, streams: impl IntoIterator<Item = &StreamId>) -> Result<(), lake::Error> {
+        let mut note = Note::read(&self.lake).await?;
+        let known = note.verified.len();
+        for stream in streams {
+            note.verified.remove(stream.as_str());
+        }
+        if note.verified.len() < known { note.write(&self.lake).await } else { Ok(()) }
+    }
+
     /// The lake itself, for what is no partition.
     #[must_use]
     pub const fn lake(&self) -> &Lake {

@@ -54,6 +54,32 @@ fn replay_at(clock: &Clock, sandbox: &Sandbox) -> Report {
     report
 }
 
+/// Answers of before a month had settled, put long after: the time of their objects says nothing of them.
+#[test]
+fn what_a_replay_brings_back_unsettled_is_asked_for_again() {
+    let clock = Clock::starting_at("2026-01-20T12:30:00Z".parse().unwrap());
+    let sandbox = Sandbox::at(&clock, 1, "2026-01-01", settled());
+    let keep = |more: &str| sandbox.configure(1, "2026-01-01", &format!("grains = [\"daily\"]\n{more}"));
+    keep("keep_raw = true\n");
+    assert_eq!(inside::run(&clock, &sandbox).exit_code, 0);
+    keep("");
+    clock.step(TimeDelta::days(120));
+    assert_eq!(inside::run(&clock, &sandbox).exit_code, 0);
+    let whole = files(&sandbox);
+    for dataset in [Dataset::Daily, Dataset::Summary] {
+        std::fs::remove_dir_all(sandbox.path(&format!("lake/{dataset}/stream=st-1/month=2026-01"))).unwrap();
+    }
+    assert_eq!(replay_at(&clock, &sandbox).totals.committed, 1);
+    assert!(files(&sandbox) != whole);
+    let report = inside::run(&clock, &sandbox);
+    let asked: Vec<_> = report.units.iter().map(|unit| (unit.month, unit.reason)).collect();
+    let (january, provisional) = (("2026-01".to_owned(), "provisional".to_owned()), "provisional");
+    assert!(asked.contains(&january) && asked.iter().all(|(_, reason)| reason == provisional), "{asked:?}");
+    assert_eq!(verified(&clock, &sandbox).findings, []);
+    // Then nothing is left to do but the month under way.
+    assert_eq!(inside::run(&clock, &sandbox).units.len(), 1);
+}
+
 /// Nothing comes of a replay over what is there; and once that is lost, a replay brings it back byte for byte.
 #[track_caller]
 fn is_made_again(clock: &Clock, sandbox: &Sandbox) {
