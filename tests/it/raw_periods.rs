@@ -62,6 +62,11 @@ fn what_a_replay_brings_back_unsettled_is_asked_for_again() {
     let keep = |more: &str| sandbox.configure(1, "2026-01-01", &format!("grains = [\"daily\"]\n{more}"));
     keep("keep_raw = true\n");
     assert_eq!(inside::run(&clock, &sandbox).exit_code, 0);
+    // The file system has a clock of its own.
+    for file in files(&sandbox).keys() {
+        let file = std::fs::File::options().write(true).open(sandbox.path("lake").join(file)).unwrap();
+        file.set_modified(clock.now().into()).unwrap();
+    }
     keep("");
     clock.step(TimeDelta::days(120));
     assert_eq!(inside::run(&clock, &sandbox).exit_code, 0);
