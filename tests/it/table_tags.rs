@@ -51,7 +51,7 @@ fn survey(
         store.obey(Some(rule));
         let lake = Lake::on(store.clone(), Path::default());
         let shelf = Shelf::open(lake, &inside::settings(sandbox), &Clock::system()).await.unwrap();
-        Ok(shelf.survey(&Dataset::ALL, &[], &|_, _| true).await?.found)
+        Ok(shelf.survey(&Dataset::ALL, &[], &|_, _| true).await?.found.into_iter().collect())
     })
 }
 

@@ -117,7 +117,7 @@ impl Tables {
                     },
                     _ => Found::Damaged,
                 };
-                survey.found.insert(partition.clone(), found);
+                survey.found.push((partition.clone(), found));
             }
             let looks = unsaid.into_iter().map(|(partition, file)| async move {
                 // One that counts and is not there is missing: there is nothing that could be lost.
