@@ -58,6 +58,8 @@ pub(super) async fn demo(command: &Demo, printer: &Printer) -> Result<u8, Failur
 
 fn epilogue(folder: &std::path::Path) -> String {
     let folder = text::plain(&folder.display().to_string());
+    let config = format!("--config {folder}/trendlake.toml");
+    let (nothing, width) = ("", config.chars().count());
     format!(
         "
 Ask it something, for example with DuckDB:
@@ -75,8 +77,8 @@ trendlake keeps what it tells.
 
 Go on with it:
 
-  trendlake simulate --config {folder}/trendlake.toml     # serves the same streams on port 8787
-  trendlake plan     --config {folder}/trendlake.toml     # what a second run would fetch, and why
-  trendlake init                                          # a configuration of your own"
+  trendlake simulate {config}     # serves the same streams on port 8787
+  trendlake plan     {config}     # what a second run would fetch, and why
+  trendlake init     {nothing:width$}     # a configuration of your own"
     )
 }

@@ -48,8 +48,10 @@ impl<'de, T: DeserializeOwned + Named> Deserialize<'de> for Leaf<T> {
             Value::Null => "nothing",
             Value::Bool(_) => "`true` or `false`",
             Value::Number(n) if n.is_f64() => "a fraction",
+            Value::Number(_) if T::NAME == "a whole number" => "one that is negative or too large",
             Value::Number(_) => "a whole number",
             Value::String(_) => "a text",
+            Value::Array(_) if T::NAME.starts_with("a list") => "a list with something else in it",
             Value::Array(_) => "a list",
             Value::Object(_) => "a table",
         };

@@ -92,6 +92,7 @@ fn lake(settings: &Settings) -> Markup {
         "Lake",
         &[
             ("place", html! { code { (lake.location) } }),
+            ("layout", text(lake.layout.as_str())),
             ("options", options),
             ("writers", text(writers)),
             ("tried again for", text(span(lake.retry_timeout))),
@@ -140,7 +141,7 @@ fn streams(streams: &[Stream]) -> Markup {
         table.config {
             thead {
                 tr {
-                    @for title in ["Stream", "API", "Signed by", "Zone, since", "Grains and slices", "Settles after", "Limits"] {
+                    @for title in ["Stream", "API", "Signed by", "Zone, since", "Figures and slices", "Settles after", "Limits"] {
                         th scope="col" { (title) }
                     }
                 }
@@ -162,7 +163,12 @@ fn row(stream: &Stream) -> Markup {
             td { code { (stream.base_url) } }
             td { (algorithm(credentials.algorithm)) ", client " code { (credentials.client_id) } br; span.soft { "key from " (ticked(&credentials.key.to_string())) } }
             td { (stream.zone.name()) br; span.soft { (stream.first_date) } }
-            td { (grains.join(", ")) @for slice in &stream.slices { br; span.soft { (slice) } } }
+            td {
+                (grains.join(", "))
+                @for slice in &stream.slices { br; span.soft { (slice) } }
+                @for period in &stream.periods { br; span.soft { "periods of a " (period) } }
+                @if stream.keep_raw { br; span.soft { "raw answers are kept" } }
+            }
             td {
                 (words::count(stream.settle_days.into(), "day"))
                 @if stream.on_missing == OnMissing::Reject { br; span.soft { "answers with gaps are refused" } }

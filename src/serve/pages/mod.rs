@@ -123,7 +123,7 @@ pub(super) fn trouble(site: &Site, trouble: &Trouble) -> Response {
     };
     let body = html! {
         h1 { (title) }
-        p { (ticked(&trouble.to_string())) "." }
+        p.sentence { (ticked(&trouble.to_string())) "." }
         @if let Some(hint) = trouble.hint() { p.hint { "What to do: " (ticked(hint)) "." } }
         p { a href="/" { "To the overview" } }
     };

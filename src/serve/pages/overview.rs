@@ -108,7 +108,7 @@ fn summary(last: Option<&RunSummary>, streams: usize, sum: &Tally, now: DateTime
     let months = sum.values().sum::<u64>();
     html! {
         p.lead {
-            (words::count(streams as u64, "stream")) " with " (words::count(months, "month")) " of daily or hourly figures"
+            (words::count(streams as u64, "stream")) " with " (words::count(months, "month")) " of figures"
             @for (condition, count) in sum.iter().rev() { ", " (words::number(*count)) " " (condition.as_str()) }
             "."
             br;
