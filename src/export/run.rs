@@ -332,15 +332,9 @@ mod tests {
         let chance = Chance::seeded(1);
         // Large ones, of which only the beginning is read.
         let unit = |month: u32| UnitReport {
-            stream: "st".into(),
             stream_name: "a \",\"units\":[ name".into(),
-            grain: "daily".into(),
             month: month.to_string(),
-            reason: "missing".into(),
-            outcome: Outcome::Unchanged,
-            partly: Vec::new(),
-            missing: 0,
-            restated: 0,
+            ..UnitReport::example(Outcome::Unchanged)
         };
         let units: Units = (0..10_000).map(unit).collect();
         let leave = async |stream: &str, started: i64, ended: i64| {

@@ -290,18 +290,7 @@ mod tests {
             bytes: 3,
             datasets: BTreeMap::from([(Dataset::Daily.to_string(), amount)]),
         };
-        let unit = UnitReport {
-            stream: "st-1".into(),
-            stream_name: "one".into(),
-            grain: "daily".into(),
-            month: "2026-01".into(),
-            reason: "missing".into(),
-            outcome,
-            partly: Vec::new(),
-            missing: 0,
-            restated: 0,
-        };
-        let units = std::iter::repeat_n(unit, MOST_PARTITIONS + 1).collect();
+        let units = std::iter::repeat_n(UnitReport::example(outcome), MOST_PARTITIONS + 1).collect();
         let report = Report { units, ..Report::default() };
         let daily = written(Dataset::Daily, &report);
         let partitions = &daily["trendlake_partitions"];

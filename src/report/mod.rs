@@ -188,6 +188,21 @@ impl UnitReport {
         whole.iter().chain(&self.partly).map(String::as_str)
     }
 
+    #[cfg(test)]
+    pub(crate) fn example(outcome: Outcome) -> Self {
+        Self {
+            stream: "st-1".into(),
+            stream_name: "one".into(),
+            grain: "daily".into(),
+            month: "2026-01".into(),
+            reason: "missing".into(),
+            outcome,
+            partly: Vec::new(),
+            missing: 0,
+            restated: 0,
+        }
+    }
+
     fn into_written(self) -> impl Iterator<Item = String> {
         let whole = match self.outcome {
             Outcome::Committed { written, .. } => written,
@@ -335,17 +350,7 @@ mod tests {
     use super::*;
 
     fn unit(outcome: Outcome) -> UnitReport {
-        UnitReport {
-            stream: "st-1".into(),
-            stream_name: "one".into(),
-            grain: "daily".into(),
-            month: "2026-01".into(),
-            reason: "missing".into(),
-            outcome,
-            partly: Vec::new(),
-            missing: 0,
-            restated: 0,
-        }
+        UnitReport::example(outcome)
     }
 
     fn failed(severity: Severity) -> UnitReport {

@@ -30,7 +30,6 @@ struct Pack {
     lines: Box<[u8]>,
     /// How long they are.
     length: usize,
-    units: usize,
     has_open: bool,
     has_written: bool,
 }
@@ -46,7 +45,7 @@ impl Units {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packs.values().map(|pack| pack.units).sum()
+        usize::try_from(self.sums.totals.planned).expect("they are in memory")
     }
 
     /// Whether there are none.
@@ -135,7 +134,6 @@ impl Pack {
         Self {
             lines: lines.into(),
             length,
-            units: units.len(),
             has_open: units.iter().any(|unit| unit.outcome.is_open()),
             has_written: units.iter().any(|unit| unit.written().next().is_some()),
         }

@@ -184,14 +184,8 @@ mod tests {
     fn a_run_in_short() {
         let unit = |stream: &str, outcome: Outcome, restated: u64| UnitReport {
             stream: stream.into(),
-            stream_name: stream.into(),
-            grain: "daily".into(),
-            month: "2026-01".into(),
-            reason: "provisional".into(),
-            outcome,
-            partly: Vec::new(),
-            missing: 0,
             restated,
+            ..UnitReport::example(outcome)
         };
         let failed = |class: &str| {
             let (class, message) = (class.into(), "m".into());

@@ -367,14 +367,8 @@ mod tests {
         let fresh = |now: &str, units: &[(&str, Outcome)]| {
             let unit = |(month, outcome): &(&str, Outcome)| UnitReport {
                 stream: stream.id.to_string(),
-                stream_name: stream.name.clone(),
-                grain: "daily".into(),
                 month: (*month).into(),
-                reason: "provisional".into(),
-                outcome: outcome.clone(),
-                partly: Vec::new(),
-                missing: 0,
-                restated: 0,
+                ..UnitReport::example(outcome.clone())
             };
             let units = units.iter().map(unit).collect();
             let report = Report { started_at: now.parse().unwrap(), units, ..Report::default() };

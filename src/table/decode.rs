@@ -119,7 +119,8 @@ pub(super) fn is_bare(bytes: &Bytes) -> Result<bool, DamagedError> {
     Ok(entry(bytes, &stream_key())?.is_some())
 }
 
-fn stream_key() -> String {
+/// The entry of a bare file's footer that says of which stream it is.
+pub(super) fn stream_key() -> String {
     format!("{PREFIX}{STREAM_ID}")
 }
 

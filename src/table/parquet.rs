@@ -15,7 +15,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::column;
-use super::footer::{Footer, PREFIX};
+use super::decode::stream_key;
+use super::footer::Footer;
 use super::schema::{ADDITIVE, schema, sort_columns};
 use crate::model::{Dataset, Partition};
 
@@ -31,10 +32,9 @@ pub fn encode(dataset: Dataset, batch: &RecordBatch, footer: &Footer) -> Bytes {
 
 /// As [`encode`], with the page index or without.
 pub(super) fn encode_as(dataset: Dataset, batch: &RecordBatch, footer: &Footer, indexed: bool) -> Bytes {
-    let said = footer.said().map(|(name, value)| (format!("{PREFIX}{name}"), value));
     let layout = layout(dataset);
     let properties = layout.properties(batch, indexed);
-    write(layout, properties, said, std::slice::from_ref(batch))
+    write(layout, properties, footer.entries(), std::slice::from_ref(batch))
 }
 
 /// The bytes of a file without the column `stream_id`, whose value its table tells: its footer says it as well.
@@ -53,11 +53,10 @@ pub(super) fn encode_bare_as(
     footer: &Footer,
     indexed: bool,
 ) -> Bytes {
-    let stream = ("stream_id", partition.stream.to_string());
-    let said = footer.said().chain([stream]).map(|(name, value)| (format!("{PREFIX}{name}"), value));
+    let stream = (stream_key(), partition.stream.to_string());
     let layout = bare_layout(partition.dataset);
     let properties = layout.properties(batch, indexed);
-    write(layout, properties, said, &[bare(batch)])
+    write(layout, properties, footer.entries().chain([stream]), &[bare(batch)])
 }
 
 /// The rows without the column `stream_id`.
