@@ -101,13 +101,6 @@ struct Dated {
     places: Vec<Option<usize>>,
 }
 
-impl Dated {
-    /// The point of the day with this number in the window.
-    fn get(&self, day: usize) -> Option<&wire::Point> {
-        self.places[day].map(|place| &self.points[place])
-    }
-}
-
 /// The points of one trend with their places by date.
 fn by_date(
     name: &str,
@@ -179,7 +172,7 @@ fn points(series: &[Dated; 3], question: &Question, local_now: NaiveDateTime) ->
     let points = match question.grain {
         Grain::Daily => {
             let point = |(index, date)| {
-                let counts = counts(series, index, |p| p.users);
+                let counts = counts(of_day(series, index), |p| p.users);
                 missing += u32::from(incomplete(counts));
                 DayPoint { date, counts }
             };
@@ -188,8 +181,9 @@ fn points(series: &[Dated; 3], question: &Question, local_now: NaiveDateTime) ->
         Grain::Hourly => {
             let mut points = Vec::with_capacity(24 * series[0].points.len());
             for (index, date) in elapsed {
+                let day = of_day(series, index);
                 for hour in 0..hours_elapsed(date, local_now) {
-                    let counts = counts(series, index, |p| p.hours[usize::from(hour)]);
+                    let counts = counts(day, |p| p.hours[usize::from(hour)]);
                     // An hour that a change of the clocks skips is not missing.
                     if incomplete(counts) && hour_start(question.zone, date, u32::from(hour)).is_some() {
                         missing += 1;
@@ -212,9 +206,17 @@ fn incomplete(counts: Counts) -> bool {
     counts.as_array().iter().any(Option::is_none)
 }
 
-fn counts(series: &[Dated; 3], index: usize, figure: impl Fn(&wire::Point) -> Option<Option<i64>>) -> Counts {
-    let [unique, new, returning] = [0, 1, 2].map(|s: usize| series[s].get(index).and_then(&figure).flatten());
-    Counts { unique, new, returning }
+/// The points of the day with this number in the window.
+fn of_day(series: &[Dated; 3], day: usize) -> [Option<&wire::Point>; 3] {
+    series.each_ref().map(|trend| trend.places[day].map(|place| &trend.points[place]))
+}
+
+fn counts(
+    [unique, new, returning]: [Option<&wire::Point>; 3],
+    figure: impl Fn(&wire::Point) -> Option<Option<i64>>,
+) -> Counts {
+    let figure = |point: Option<&wire::Point>| point.and_then(&figure).flatten();
+    Counts { unique: figure(unique), new: figure(new), returning: figure(returning) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use chrono::NaiveDate;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Value;
 
 /// The answer is no data, or data that must not reach the lake.
@@ -106,12 +108,17 @@ impl<'de> Deserialize<'de> for DataPoints {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<DataPoints, A::Error> {
-                // A month's: points are large, and would be moved each time that the list grows.
-                let mut points = Vec::with_capacity(31);
-                while let Some(point) = seq.next_element()? {
-                    points.push(point);
+                // A month's, and one more, at which the end is found. Each is read into its place: points are
+                // large, and so are not moved.
+                let mut points = Vec::with_capacity(32);
+                loop {
+                    points.push(Point::default());
+                    let place = points.last_mut().expect("one was just added");
+                    if seq.next_element_seed(place)?.is_none() {
+                        points.pop();
+                        return Ok(DataPoints(points));
+                    }
                 }
-                Ok(DataPoints(points))
             }
         }
         deserializer.deserialize_seq(Seq)
@@ -147,23 +154,24 @@ pub(super) struct Point {
     pub extra: Vec<String>,
 }
 
-impl<'de> Deserialize<'de> for Point {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PointVisitor)
+/// Fills a point that has nothing yet.
+impl<'de> DeserializeSeed<'de> for &mut Point {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct PointVisitor;
-
-impl<'de> Visitor<'de> for PointVisitor {
-    type Value = Point;
+impl<'de> Visitor<'de> for &mut Point {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a date")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Point, A::Error> {
-        let mut point = Point::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let point = self;
         while let Some(key) = map.next_key::<Key>()? {
             match key {
                 Key::Hour(hour) => {
@@ -184,7 +192,7 @@ impl<'de> Visitor<'de> for PointVisitor {
                 }
             }
         }
-        Ok(point)
+        Ok(())
     }
 }
 
@@ -338,9 +346,11 @@ fn date(text: &str) -> Option<NaiveDate> {
 /// # Errors
 /// When it is no JSON or has another shape; the text says where.
 pub(super) fn parse(body: &[u8]) -> Result<Answer, Rejection> {
-    serde_json::from_slice(body).map_err(|error| {
+    // Once for all of it: each of two thousand keys by itself takes ten times as long.
+    let text = std::str::from_utf8(body).map_err(|error| Rejection(format!("no JSON: {error}")))?;
+    serde_json::from_str(text).map_err(|error| {
         // Keeping the path costs as much as the decoding itself, so it is looked for only now.
-        let mut json = serde_json::Deserializer::from_slice(body);
+        let mut json = serde_json::Deserializer::from_str(text);
         let path = match serde_path_to_error::deserialize::<_, Answer>(&mut json) {
             Err(traced) if traced.path().iter().len() > 0 => format!("`{}`: ", one_line_path(traced.path())),
             _ => String::new(),

@@ -20,7 +20,8 @@ use super::{Commit, INTERNAL, Listed};
 #[derive(Clone)]
 pub(super) struct Folder {
     root: PathBuf,
-    /// Numbers the stage files of this process.
+    /// This process, and how many stage files it has made: their names.
+    process: u32,
     staged: Arc<AtomicU64>,
     /// Folders of folders that were seen to be there, durably, since the lock was taken. Of those that hold files
     /// there are as many as partitions, and each is written to once in a run.
@@ -64,7 +65,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), staged: Arc::default(), known: Arc::default() }
+        Self {
+            root: root.to_path_buf(),
+            process: std::process::id(),
+            staged: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -159,14 +165,15 @@ impl Folder {
 
     /// Makes the folders above a place; whether there is a file in it.
     fn make_room(&self, key: &str) -> Result<bool, Error> {
-        self.create_folders(Path::new(key).parent().unwrap_or(Path::new("")))?;
-        self.refuse_foreign(&self.root.join(key))
+        let is_new = self.create_folders(Path::new(key).parent().unwrap_or(Path::new("")))?;
+        // Whoever else would put something there is kept away by the lake's lock.
+        if is_new { Ok(false) } else { self.refuse_foreign(&self.root.join(key)) }
     }
 
     /// Begins a file for a place.
     fn stage(&self, key: &str) -> Result<Staged, Error> {
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
+        let name = format!("{}-{number}", self.process);
         let path = self.root.join(INTERNAL).join("stage").join(name);
         let create = OpenOptions::new().create_new(true).write(true).open(&path);
         let file = create.map_err(|e| Error::io("create", &path, &e))?;
@@ -227,37 +234,42 @@ impl Folder {
         Ok(files)
     }
 
-    /// Creates the folders of a relative path, each durable in its parent, also one that a killed writer
-    /// had no time to sync. A link would lead out of the lake, so none is followed.
-    fn create_folders(&self, relative: &Path) -> Result<(), Error> {
-        // Held all the while: nobody may rely on a folder before it is durable.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut path = PathBuf::new();
-        let mut parts = relative.components().peekable();
-        while let Some(part) = parts.next() {
-            let parent = self.root.join(&path);
-            path.push(part);
-            if known.contains(&path) {
-                continue;
-            }
-            let folder = self.root.join(&path);
-            match fs::create_dir(&folder) {
-                Ok(()) => {}
-                // Perhaps just now, by another process that is about to ask for the lock.
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                    let meta = fs::symlink_metadata(&folder);
-                    if !meta.map_err(|e| Error::io("look at", &folder, &e))?.is_dir() {
-                        return Err(foreign(&folder, "a folder"));
-                    }
+    /// Creates the folders of a relative path, each durable in its parent; whether the last one was missing.
+    fn create_folders(&self, relative: &Path) -> Result<bool, Error> {
+        let Some(above) = relative.parent() else { return Ok(false) };
+        {
+            // Held all the while: nobody may rely on a folder before it is durable.
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut path = PathBuf::new();
+            for part in above {
+                path.push(part);
+                if !known.contains(&path) {
+                    self.create_folder(&path)?;
+                    known.insert(path.clone());
                 }
-                Err(e) => return Err(Error::io("create", &folder, &e)),
-            }
-            sync_folder(&parent)?;
-            if parts.peek().is_some() {
-                known.insert(path.clone());
             }
         }
-        Ok(())
+        self.create_folder(relative)
+    }
+
+    /// Creates a folder, durable in its parent, also one that a killed writer had no time to sync; whether it was
+    /// missing. A link would lead out of the lake, so none is followed.
+    fn create_folder(&self, relative: &Path) -> Result<bool, Error> {
+        let folder = self.root.join(relative);
+        let is_new = match fs::create_dir(&folder) {
+            Ok(()) => true,
+            // Perhaps just now, by another process that is about to ask for the lock.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                let meta = fs::symlink_metadata(&folder);
+                if !meta.map_err(|e| Error::io("look at", &folder, &e))?.is_dir() {
+                    return Err(foreign(&folder, "a folder"));
+                }
+                false
+            }
+            Err(e) => return Err(Error::io("create", &folder, &e)),
+        };
+        sync_folder(folder.parent().unwrap_or(&self.root))?;
+        Ok(is_new)
     }
 
     /// Whether a plain file is in the place. Anything else there is an error.

@@ -1,11 +1,13 @@
 //! Checked answers to record batches.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int8Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
+use arrow::compute::concat;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
@@ -40,11 +42,11 @@ pub fn batch(
 ) -> RecordBatch {
     let lengths: Vec<usize> = answers.iter().map(|(_, trend)| length(dataset, trend)).collect();
     let rows = lengths.iter().sum();
-    let per_slice = |text: fn(&Slice) -> &str| -> ArrayRef {
+    let per_slice = |text: fn(&Slice) -> &str| {
         let texts = answers.iter().zip(&lengths);
-        Arc::new(StringArray::from_iter_values(
-            texts.flat_map(|((slice, _), &n)| std::iter::repeat_n(text(slice), n)),
-        ))
+        let parts: Vec<_> = texts.map(|((slice, _), &n)| StringArray::new_repeated(text(slice), n)).collect();
+        let parts: Vec<&dyn Array> = parts.iter().map(|part| part as &dyn Array).collect();
+        concat(&parts).expect("all are texts")
     };
     let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
     let mut columns = vec![
@@ -55,7 +57,9 @@ pub fn batch(
         per_slice(|s| s.channel.as_str()),
         constant(stream.zone.name()),
     ];
-    let settled = |day: NaiveDate| stream.settled_at(day) <= fetched_at;
+    // A later day settles later, and mostly all have.
+    let all_settled = stream.settled_at(window.end) <= fetched_at;
+    let settled = |day: NaiveDate| all_settled || stream.settled_at(day) <= fetched_at;
     let (time, counts, is_final) = match dataset {
         Dataset::Daily => daily(answers, rows, settled),
         Dataset::Hourly => hourly(answers, rows, stream, settled),
@@ -127,14 +131,11 @@ fn hourly(
         for day in points.chunk_by(|a, b| a.date == b.date) {
             let date = day[0].date;
             let starts_of_day = hour_starts(stream.zone, date);
-            let day_is_final = settled(date);
-            for point in day {
-                dates.push(day_number(date));
-                hours.push(point.hour.cast_signed());
-                starts.push(starts_of_day[usize::from(point.hour)]);
-                counts.push(point.counts);
-                is_final.push(day_is_final);
-            }
+            dates.extend(repeat_n(day_number(date), day.len()));
+            hours.extend(day.iter().map(|point| point.hour.cast_signed()));
+            starts.extend(day.iter().map(|point| starts_of_day[usize::from(point.hour)]));
+            counts.extend(day.iter().map(|point| point.counts));
+            is_final.extend(repeat_n(settled(date), day.len()));
         }
     }
     (Time::Hour { date: dates, hour: hours, start: starts }, counts, is_final)

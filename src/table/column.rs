@@ -2,25 +2,29 @@
 //!
 //! Of a month's file only the figures are its own. The dates and hours are those of every other stream's
 //! file of the month, the texts those of every other file of the stream. So a column that may come again
-//! is encoded once, as a file of its own, and spliced into each file that has it.
+//! is encoded once, by itself, and spliced into each file that has it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringArray};
 use arrow::datatypes::{
-    ArrowNativeType, DataType, Date32Type, Field, Float64Type, Int8Type, Int64Type, Schema,
-    TimestampMicrosecondType,
+    self, ArrowNativeType, DataType, Date32Type, Float64Type, Int8Type, TimestampMicrosecondType,
 };
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::column::writer::ColumnCloseResult;
-use parquet::data_type::{DoubleType as ParquetDouble, Int64Type as ParquetInt64};
+use parquet::column::writer::{
+    ColumnCloseResult, ColumnWriter, ColumnWriterImpl, get_column_writer, get_typed_column_writer_mut,
+};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType as ParquetType, DoubleType, Int32Type, Int64Type,
+};
 use parquet::errors::Result;
 use parquet::file::properties::WriterPropertiesPtr;
-use parquet::file::writer::SerializedRowGroupWriter;
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
 use twox_hash::XxHash3_128;
 
 use super::hash::only_text;
@@ -39,93 +43,147 @@ const OWN: [&str; 7] = [
 /// Writes the next column of a row group.
 pub(super) fn append<W: Write + Send>(
     rows: &mut SerializedRowGroupWriter<'_, W>,
-    field: &Arc<Field>,
+    descriptor: &ColumnDescPtr,
     array: &ArrayRef,
     properties: &'static WriterPropertiesPtr,
 ) -> Result<()> {
-    if !OWN.contains(&field.name().as_str()) {
-        let column = recalled(field, array, properties)?;
-        return rows.append_column(&column.file, column.close.clone());
+    if !OWN.contains(&descriptor.name()) {
+        let column = recalled(descriptor, array, properties)?;
+        return rows.append_column(&column.bytes, column.close.clone());
     }
     let mut writer = rows.next_column()?.expect("as many columns as the schema has");
-    let levels: Option<Vec<i16>> =
-        field.is_nullable().then(|| (0..array.len()).map(|row| i16::from(array.is_valid(row))).collect());
+    write(writer.untyped(), array, descriptor)?;
+    writer.close()
+}
+
+/// Writes the whole of a column.
+fn write(writer: &mut ColumnWriter<'_>, array: &ArrayRef, descriptor: &ColumnDescPtr) -> Result<()> {
+    let levels = (descriptor.max_def_level() > 0).then(|| match array.nulls() {
+        None => vec![1; array.len()],
+        Some(nulls) => nulls.iter().map(i16::from).collect(),
+    });
     let levels = levels.as_deref();
-    match field.data_type() {
+    match array.data_type() {
+        DataType::Utf8 => {
+            let texts = texts(array.as_string());
+            column::<ByteArrayType>(writer).write_batch(&texts, levels, None)
+        }
+        DataType::Boolean => {
+            let flags: Vec<bool> = array.as_boolean().iter().flatten().collect();
+            column::<BoolType>(writer).write_batch(&flags, levels, None)
+        }
+        DataType::Date32 => {
+            column::<Int32Type>(writer).write_batch(&values::<Date32Type>(array), levels, None)
+        }
+        DataType::Int8 => {
+            let small: Vec<i32> = values::<Int8Type>(array).iter().map(|&value| value.into()).collect();
+            column::<Int32Type>(writer).write_batch(&small, levels, None)
+        }
         DataType::Int64 => {
-            let figures: Vec<i64> = array.as_primitive::<Int64Type>().iter().flatten().collect();
-            writer.typed::<ParquetInt64>().write_batch(&figures, levels, None)?;
+            column::<Int64Type>(writer).write_batch(&values::<datatypes::Int64Type>(array), levels, None)
         }
         DataType::Float64 => {
-            let figures: Vec<f64> = array.as_primitive::<Float64Type>().iter().flatten().collect();
-            writer.typed::<ParquetDouble>().write_batch(&figures, levels, None)?;
+            column::<DoubleType>(writer).write_batch(&values::<Float64Type>(array), levels, None)
         }
         _ => {
-            let instants = array.as_primitive::<TimestampMicrosecondType>().values();
-            writer.typed::<ParquetInt64>().write_batch(instants, levels, None)?;
+            let instants = values::<TimestampMicrosecondType>(array);
+            column::<Int64Type>(writer).write_batch(&instants, levels, None)
         }
     }
-    writer.close()
+    .map(drop)
+}
+
+fn column<'a, 'b: 'a, T: ParquetType>(writer: &'a mut ColumnWriter<'b>) -> &'a mut ColumnWriterImpl<'b, T> {
+    get_typed_column_writer_mut(writer)
+}
+
+/// The values that are not null.
+fn values<T: ArrowPrimitiveType>(array: &ArrayRef) -> Cow<'_, [T::Native]> {
+    let array = array.as_primitive::<T>();
+    match array.null_count() {
+        0 => array.values().as_ref().into(),
+        _ => array.iter().flatten().collect(),
+    }
+}
+
+/// The texts, each that is the one before sharing its bytes.
+fn texts(array: &StringArray) -> Vec<ByteArray> {
+    let mut texts: Vec<ByteArray> = Vec::with_capacity(array.len());
+    for text in array.iter().flatten() {
+        match texts.last() {
+            Some(last) if last.data() == text.as_bytes() => texts.push(last.clone()),
+            _ => texts.push(text.into()),
+        }
+    }
+    texts
 }
 
 /// A column in its encoded form.
 struct Encoded {
-    /// A file with this column alone.
-    file: Bytes,
-    /// Where in the file the column is, and what is known of it.
+    bytes: Bytes,
+    /// Where in the bytes its parts are, and what is known of it.
     close: ColumnCloseResult,
 }
 
-/// Beyond this many columns, all are forgotten: a few kilobytes each.
-const REMEMBERED: usize = 512;
+/// The columns that were written last, a few kilobytes each.
+#[derive(Default)]
+struct Memory {
+    fresh: HashMap<u128, Arc<Encoded>>,
+    /// Those before them. One that is asked for is fresh again.
+    stale: HashMap<u128, Arc<Encoded>>,
+}
+
+impl Memory {
+    /// How many are fresh at the most.
+    const FRESH: usize = 256;
+
+    fn get(&mut self, key: u128) -> Option<Arc<Encoded>> {
+        if let Some(known) = self.fresh.get(&key) {
+            return Some(known.clone());
+        }
+        let known = self.stale.remove(&key)?;
+        self.put(key, known.clone());
+        Some(known)
+    }
+
+    fn put(&mut self, key: u128, column: Arc<Encoded>) {
+        if self.fresh.len() >= Self::FRESH {
+            self.stale = mem::take(&mut self.fresh);
+        }
+        self.fresh.insert(key, column);
+    }
+}
 
 /// The encoded form of a column, made only if it is not remembered.
 fn recalled(
-    field: &Arc<Field>,
+    descriptor: &ColumnDescPtr,
     array: &ArrayRef,
     properties: &'static WriterPropertiesPtr,
 ) -> Result<Arc<Encoded>> {
-    static MEMORY: Mutex<Option<HashMap<u128, Arc<Encoded>>>> = Mutex::new(None);
-    let key = digest(field, array, properties);
+    static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
     let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = memory().get_or_insert_default().get(&key) {
-        return Ok(known.clone());
+    let key = digest(descriptor, array, properties);
+    if let Some(known) = memory().get(key) {
+        return Ok(known);
     }
-    let made = Arc::new(encode(field, array, properties)?);
-    let mut memory = memory();
-    let memory = memory.get_or_insert_default();
-    if memory.len() >= REMEMBERED {
-        memory.clear();
-    }
-    memory.insert(key, made.clone());
+    let made = Arc::new(encode(descriptor, array, properties)?);
+    memory().put(key, made.clone());
     Ok(made)
 }
 
-fn encode(field: &Arc<Field>, array: &ArrayRef, properties: &WriterPropertiesPtr) -> Result<Encoded> {
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![array.clone()])?;
-    let mut file = Vec::new();
-    let options =
-        ArrowWriterOptions::new().with_properties(properties.as_ref().clone()).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(&mut file, batch.schema(), options)?;
-    writer.write(&batch)?;
-    let metadata = writer.close()?;
-    let column = metadata.row_group(0).column(0).clone();
-    let pages = metadata.page_index_for_row_group(0);
-    let close = ColumnCloseResult {
-        bytes_written: column.compressed_size().unsigned_abs(),
-        rows_written: batch.num_rows() as u64,
-        metadata: column,
-        bloom_filter: None,
-        column_index: pages.column_index(0).cloned(),
-        offset_index: pages.offset_index(0).cloned(),
-    };
-    Ok(Encoded { file: file.into(), close })
+fn encode(descriptor: &ColumnDescPtr, array: &ArrayRef, properties: &WriterPropertiesPtr) -> Result<Encoded> {
+    let mut bytes = TrackedWrite::new(Vec::new());
+    let pages = Box::new(SerializedPageWriter::new(&mut bytes));
+    let mut writer = get_column_writer(descriptor.clone(), properties.clone(), pages);
+    write(&mut writer, array, descriptor)?;
+    let close = writer.close()?;
+    Ok(Encoded { bytes: bytes.into_inner()?.into(), close })
 }
 
 /// What makes a column the same as another: its name, its form, its rows, and every value.
-fn digest(field: &Field, array: &ArrayRef, properties: &'static WriterPropertiesPtr) -> u128 {
+fn digest(descriptor: &ColumnDescPtr, array: &ArrayRef, properties: &'static WriterPropertiesPtr) -> u128 {
     let mut hash = XxHash3_128::new();
-    hash.write(field.name().as_bytes());
+    hash.write(descriptor.name().as_bytes());
     // Of another kind of file, it may be encoded otherwise.
     hash.write(&std::ptr::from_ref(properties).addr().to_le_bytes());
     hash.write(&array.len().to_le_bytes());

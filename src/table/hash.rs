@@ -29,10 +29,11 @@ pub fn content_hash(batch: &RecordBatch) -> String {
     let (_, others) = columns.split_at(only.len());
     let width = only.iter().map(|text| 9 + text.len()).sum::<usize>()
         + others.iter().map(|array| longest(array)).sum::<usize>();
-    let mut rows = Rows { bytes: vec![0; BLOCK * width], width, lengths: [0; BLOCK] };
+    let block = BLOCK.min(batch.num_rows());
+    let mut rows = Rows { bytes: vec![0; block * width], width, lengths: [0; BLOCK] };
     // What all rows begin with is written once: of a single slice, all its texts.
     for text in only {
-        (0..BLOCK).for_each(|row| rows.put_text(row, false, text));
+        (0..block).for_each(|row| rows.put_text(row, false, text));
     }
     let begun = rows.lengths;
     let mut sum: u128 = 0;

@@ -107,8 +107,8 @@ fn write(
     // No rows are no row group.
     for batch in groups.iter().filter(|batch| batch.num_rows() > 0) {
         let mut rows = file.next_row_group().expect("the file is open");
-        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            column::append(&mut rows, field, array, properties).expect("the column fits its schema");
+        for (descriptor, array) in layout.schema.columns().iter().zip(batch.columns()) {
+            column::append(&mut rows, descriptor, array, properties).expect("the column fits its schema");
         }
         rows.close().expect("all columns are written");
     }
