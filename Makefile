@@ -17,10 +17,10 @@ setup:
 	.ci/setup
 
 fmt:
-	cargo fmt --check
+	cargo fmt --all --check
 
 lint:
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # Shell and Python that nothing compiles: at least their syntax. `-c` leaves no __pycache__ behind.
 scripts: setup
@@ -30,7 +30,7 @@ scripts: setup
 
 # INSTA_UPDATE: a snapshot that differs fails, and no file appears beside it.
 check-tests: setup
-	INSTA_UPDATE=no cargo test --locked
+	INSTA_UPDATE=no cargo test --workspace --locked
 
 # What only the image and releases are built with, in one pass: what the features add, and what they could break.
 FEATURES := otlp,delta
@@ -55,7 +55,7 @@ crash: setup
 	POINTS=$(POINTS) cargo test --locked --test crash -- --ignored --nocapture
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 # Each fuzz target for so many seconds, with the versions that are shipped. New inputs go to fuzz/target/,
 # what breaks a property to fuzz/artifacts/: shrunk by `cargo fuzz tmin`, it belongs into fuzz/corpus/, whose

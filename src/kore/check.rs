@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, NaiveDateTime, Timelike};
 
-use super::wire::{self, Rejection};
+use trendlake_codec::answer as wire;
+
+use super::refusal::one_line;
 use crate::config::OnMissing;
 use crate::model::{
     Averages, Counts, DayPoint, Grain, HourPoint, Points, Question, Summary, Trend, hour_start,
@@ -19,6 +21,11 @@ pub struct Checked {
     pub drift: BTreeSet<String>,
 }
 
+/// The answer is no data, or data that must not reach the lake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejection(pub(super) String);
+
 /// Reads a body and checks it against the question. `local_now` is the time in the question's zone
 /// when it was asked: days and hours after it are left out.
 ///
@@ -30,7 +37,7 @@ pub fn check(
     local_now: NaiveDateTime,
     on_missing: OnMissing,
 ) -> Result<Checked, Rejection> {
-    let answer = wire::parse(body)?;
+    let answer = wire::parse(body).map_err(|error| Rejection(one_line(&error.to_string())))?;
     if answer.errors.is_some() {
         let message = super::refusal::message(body).unwrap_or_else(|| "no message".into());
         return reject(format!("status 200 with errors: {message}"));
@@ -74,7 +81,7 @@ fn missing(name: &str) -> Rejection {
 }
 
 fn note(drift: &mut BTreeSet<String>, prefix: &str, names: &[String]) {
-    drift.extend(names.iter().map(|name| format!("{prefix}{name}")));
+    drift.extend(names.iter().map(|name| format!("{prefix}{}", one_line(name))));
 }
 
 fn figures(summary: &wire::Summary) -> Summary {

@@ -13,11 +13,10 @@ use tracing::{Instrument, Span, debug, debug_span, info};
 
 use super::attempt::{self, Transport};
 use super::auth::{Signer, SignerError};
-use super::check::{Checked, check};
+use super::check::{Checked, Rejection, check};
 use super::error::{Error, Next};
 use super::limiter::Limiter;
 use super::traffic::Traffic;
-use super::wire::Rejection;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{OnMissing, RetrySettings, Stream};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::auth::SignerError;
-use super::wire::Rejection;
+use super::check::Rejection;
 use crate::secret::Secret;
 
 /// The kind of a failure: a closed set, used in reports and metrics.

@@ -13,14 +13,12 @@ mod error;
 mod limiter;
 mod refusal;
 mod traffic;
-mod wire;
 
 pub use attempt::{Transport, http_client};
 pub use auth::{Claims, Signer, SignerError, read_back};
-pub use check::{Checked, check};
+pub use check::{Checked, Rejection, check};
 pub use client::{Answer, Client, Piece, again};
 pub use error::{Class, Error};
 pub use limiter::{Limiter, Permit};
 pub use refusal::{error as refusal, message as server_message, retry_after, skew};
 pub use traffic::Traffic;
-pub use wire::Rejection;

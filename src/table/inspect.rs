@@ -12,11 +12,11 @@ use chrono_tz::Tz;
 use super::batch::hour_starts;
 use super::decode::{self, DamagedError, decode, read_footer, statistics};
 use super::footer::Footer;
-use super::hash::content_hash;
 use super::parquet::{encode_as, encode_bare_as};
 use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
+use trendlake_codec::content_hash;
 
 /// A partition that holds what it should.
 #[derive(Clone, Debug, PartialEq)]

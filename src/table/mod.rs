@@ -4,10 +4,8 @@
 //! file guards it; a change of it raises [`FORMAT_VERSION`].
 
 mod batch;
-mod column;
 mod decode;
 mod footer;
-mod hash;
 mod inspect;
 mod pack;
 mod parquet;
@@ -18,7 +16,6 @@ mod schema;
 pub use batch::batch;
 pub use decode::{DamagedError, decode, decode_rows, read_footer};
 pub use footer::Footer;
-pub use hash::content_hash;
 pub use inspect::{Sound, column, flaw, inspect, inspect_bare};
 pub use pack::{Flaws, Packed, Part, Parts, inspect_pack, pack, read_parts, unpack};
 pub use parquet::{bare, encode, encode_bare};
@@ -28,6 +25,7 @@ pub use restated::{
     inspect_restatements, restated, restatement_schema, united,
 };
 pub use schema::{FORMAT_VERSION, about, schema, sort_columns};
+pub use trendlake_codec::content_hash;
 
 #[cfg(test)]
 #[path = "table_tests.rs"]

@@ -11,10 +11,8 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{
     DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
 };
-use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
-use super::column;
 use super::decode::stream_key;
 use super::footer::Footer;
 use super::schema::{ADDITIVE, schema, sort_columns};
@@ -97,23 +95,10 @@ fn write(
     entries: impl Iterator<Item = (String, String)>,
     groups: &[RecordBatch],
 ) -> Bytes {
-    let mut bytes = Vec::with_capacity(16 * 1024);
-    let mut file = SerializedFileWriter::new(&mut bytes, layout.schema.root_schema_ptr(), properties.clone())
-        .expect("every dataset's schema can be written");
     let not_additive = (NOT_ADDITIVE.to_owned(), layout.not_additive.clone());
-    for (key, value) in entries.chain([not_additive]) {
-        file.append_key_value_metadata(KeyValue::new(key, value));
-    }
-    // No rows are no row group.
-    for batch in groups.iter().filter(|batch| batch.num_rows() > 0) {
-        let mut rows = file.next_row_group().expect("the file is open");
-        for (descriptor, array) in layout.schema.columns().iter().zip(batch.columns()) {
-            column::append(&mut rows, descriptor, array, properties).expect("the column fits its schema");
-        }
-        rows.close().expect("all columns are written");
-    }
-    file.close().expect("memory takes all bytes");
-    bytes.into()
+    let entries = entries.chain([not_additive]).map(|(key, value)| KeyValue::new(key, value));
+    trendlake_codec::write(&layout.schema, properties, entries.collect(), groups)
+        .expect("every dataset's rows can be written, and memory takes all bytes")
 }
 
 /// The footer's entry that names the columns whose figures must not be added up over rows.

@@ -27,11 +27,11 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::batch::hour_starts;
 use super::decode::{DamagedError, decode_as, entry};
 use super::footer::Footer;
-use super::hash::content_hash;
 use super::inspect::column;
 use super::parquet::sorting_of;
 use super::schema::{FORMAT_VERSION, field, not_additive, sort_columns};
 use crate::model::{Dataset, Month, RESTATEMENTS, Unit, UnitKind, settled_at};
+use trendlake_codec::content_hash;
 
 /// The figures that are compared: what `metric` may say.
 pub const METRICS: [&str; 3] = ["unique_users", "new_users", "returning_users"];

@@ -44,6 +44,9 @@ def the_image_holds_one_program():
     for name in copied:
         if f"!{name}" not in kept:
             yield f"{shown(DOCKERFILE)}: `{name}` is copied, and ignored by Dockerfile.dockerignore"
+    for name in tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]:
+        if name not in copied:
+            yield f"{shown(DOCKERFILE)}: the package `{name}` is not copied into the image's build"
     for path in sorted((ROOT / "src").rglob("*.rs")):
         for name in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', path.read_text()):
             top = shown((path.parent / name).resolve()).parts[0]

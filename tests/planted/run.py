@@ -51,8 +51,9 @@ def plant(defects):
             found = f"stands {text.count(find)} times in {defect['file']}"
             sys.exit(f"{name}: `{find}` {found}: bring defects.toml up to date")
         path.write_text(text.replace(find, put.replace("PLANTED", f'crate::planted("{name}")')))
-    with (TREE / "src" / "lib.rs").open("a") as lib:
-        lib.write(HELPER)
+    for package in (TREE, TREE / "codec"):
+        with (package / "src" / "lib.rs").open("a") as lib:
+            lib.write(HELPER)
     support = TREE / "tests" / "it" / "support.rs"
     clean = "env_clear()"
     assert support.read_text().count(clean) == 1

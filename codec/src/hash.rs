@@ -51,7 +51,7 @@ pub fn content_hash(batch: &RecordBatch) -> String {
 }
 
 /// The text that stands in every row.
-pub(super) fn only_text(texts: &StringArray) -> Option<&str> {
+pub(crate) fn only_text(texts: &StringArray) -> Option<&str> {
     let first = (!texts.is_empty() && texts.null_count() == 0).then(|| texts.value(0))?;
     let (offsets, step) = (texts.offsets(), i32::try_from(first.len()).ok()?);
     let bytes = &texts.values()[offsets[0].as_usize()..offsets[texts.len()].as_usize()];

@@ -1,4 +1,4 @@
-//! The answer's JSON, read straight into fixed places.
+//! An answer's JSON, read straight into fixed places.
 //!
 //! The visitors are written out, and not derived, for what a derived one cannot do: find the hour
 //! keys without a map of texts, refuse a key that stands twice (a map keeps the last in silence),
@@ -13,18 +13,18 @@ use serde::de::{
 };
 use serde_json::Value;
 
-/// The answer is no data, or data that must not reach the lake.
+/// An answer is no JSON, or of another shape. The text says where, partly in the server's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Rejection(pub(super) String);
+pub struct ParseError(String);
 
 /// Declares a JSON object: each key at most once, any of them absent, others collected by name.
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty = $key:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub(super) struct $name {
-            $(pub $field: Option<$ty>,)+
+        pub struct $name {
+            $(#[doc = concat!("`", $key, "`")] pub $field: Option<$ty>,)+
             /// Keys that are not known.
             pub extra: Vec<String>,
         }
@@ -50,7 +50,7 @@ macro_rules! object {
                                     object.$field = Some(map.next_value()?);
                                 })+
                                 other => {
-                                    object.extra.push(super::refusal::one_line(other));
+                                    object.extra.push(other.to_owned());
                                     skip(&mut map)?;
                                 }
                             }
@@ -95,7 +95,10 @@ object! {
 
 /// The points of a trend, one for each date.
 #[derive(Debug)]
-pub(super) struct DataPoints(pub Vec<Point>);
+pub struct DataPoints(
+    /// In the order of the answer.
+    pub Vec<Point>,
+);
 
 impl<'de> Deserialize<'de> for DataPoints {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -144,13 +147,16 @@ fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
 
 /// The figures of one date: `users` in a daily answer, 24 hour keys in an hourly one.
 #[derive(Debug, Default)]
-pub(super) struct Point {
+pub struct Point {
+    /// The local date.
     pub date: Option<NaiveDate>,
+    /// Of the whole day; the outer `None` where the key is absent.
     pub users: Option<Option<i64>>,
     /// By hour; the outer `None` where the key is absent.
     pub hours: [Option<Option<i64>>; 24],
     /// Whether any hour key is there.
     pub hourly: bool,
+    /// Keys that are not known.
     pub extra: Vec<String>,
 }
 
@@ -221,10 +227,10 @@ impl<'de> Deserialize<'de> for Key {
                     _ => match hour(key) {
                         Some(hour) => Ok(Key::Hour(hour)),
                         // Something new that looks like an hour must not be passed over.
-                        None if key.starts_with(|c: char| c.is_ascii_digit()) => Err(E::custom(
-                            format_args!("unknown hour key `{}`", super::refusal::one_line(key)),
-                        )),
-                        None => Ok(Key::Other(super::refusal::one_line(key))),
+                        None if key.starts_with(|c: char| c.is_ascii_digit()) => {
+                            Err(E::custom(format_args!("unknown hour key `{key}`")))
+                        }
+                        None => Ok(Key::Other(key.to_owned())),
                     },
                 }
             }
@@ -249,15 +255,24 @@ fn hour(key: &str) -> Option<u8> {
 
 /// A number of users: a whole number, also as `"5"` or `5.0`. `null` is no figure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Count(pub Option<i64>);
+pub struct Count(
+    /// Itself.
+    pub Option<i64>,
+);
 
 /// An average: a number that is not negative, also as a text. `null` is no figure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Average(pub Option<f64>);
+pub struct Average(
+    /// Itself.
+    pub Option<f64>,
+);
 
 /// A date as `Dec 01 2025`, in English whatever the zone.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Date(pub NaiveDate);
+pub struct Date(
+    /// Itself.
+    pub NaiveDate,
+);
 
 const NOT_A_COUNT: &str = "expected a whole number of users from 0 to 2^53";
 
@@ -345,23 +360,23 @@ fn date(text: &str) -> Option<NaiveDate> {
 ///
 /// # Errors
 /// When it is no JSON or has another shape; the text says where.
-pub(super) fn parse(body: &[u8]) -> Result<Answer, Rejection> {
+pub fn parse(body: &[u8]) -> Result<Answer, ParseError> {
     // Once for all of it: each of two thousand keys by itself takes ten times as long.
-    let text = std::str::from_utf8(body).map_err(|error| Rejection(format!("no JSON: {error}")))?;
+    let text = std::str::from_utf8(body).map_err(|error| ParseError(format!("no JSON: {error}")))?;
     serde_json::from_str(text).map_err(|error| {
         // Keeping the path costs as much as the decoding itself, so it is looked for only now.
         let mut json = serde_json::Deserializer::from_str(text);
         let path = match serde_path_to_error::deserialize::<_, Answer>(&mut json) {
-            Err(traced) if traced.path().iter().len() > 0 => format!("`{}`: ", one_line_path(traced.path())),
+            Err(traced) if traced.path().iter().len() > 0 => format!("`{}`: ", short(traced.path())),
             _ => String::new(),
         };
-        Rejection(format!("{path}{}", super::refusal::one_line(&error.to_string())))
+        ParseError(format!("{path}{error}"))
     })
 }
 
 /// Cut where it is long, since what is wrong comes after it and a log line has room for both.
-fn one_line_path(path: &serde_path_to_error::Path) -> String {
-    let text = super::refusal::one_line(&path.to_string());
+fn short(path: &serde_path_to_error::Path) -> String {
+    let text = path.to_string();
     match text.char_indices().nth(100) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,

@@ -27,7 +27,7 @@ use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, Trac
 use parquet::schema::types::ColumnDescPtr;
 use twox_hash::XxHash3_128;
 
-use super::hash::only_text;
+use crate::hash::only_text;
 
 /// Columns that another file hardly ever has.
 const OWN: [&str; 7] = [
@@ -41,7 +41,7 @@ const OWN: [&str; 7] = [
 ];
 
 /// Writes the next column of a row group.
-pub(super) fn append<W: Write + Send>(
+pub(crate) fn append<W: Write + Send>(
     rows: &mut SerializedRowGroupWriter<'_, W>,
     descriptor: &ColumnDescPtr,
     array: &ArrayRef,
