@@ -4,10 +4,9 @@ use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int8Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::compute::concat;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
@@ -42,13 +41,14 @@ pub fn batch(
 ) -> RecordBatch {
     let lengths: Vec<usize> = answers.iter().map(|(_, trend)| length(dataset, trend)).collect();
     let rows = lengths.iter().sum();
-    let per_slice = |text: fn(&Slice) -> &str| {
-        let texts = answers.iter().zip(&lengths);
-        let parts: Vec<_> = texts.map(|((slice, _), &n)| StringArray::new_repeated(text(slice), n)).collect();
-        let parts: Vec<&dyn Array> = parts.iter().map(|part| part as &dyn Array).collect();
-        concat(&parts).expect("all are texts")
-    };
     let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
+    let per_slice = |text: fn(&Slice) -> &str| -> ArrayRef {
+        if let [(slice, _)] = answers {
+            return constant(text(slice));
+        }
+        let texts = answers.iter().zip(&lengths);
+        Arc::new(StringArray::from_iter_values(texts.flat_map(|((slice, _), &n)| repeat_n(text(slice), n))))
+    };
     let mut columns = vec![
         constant(stream.id.as_str()),
         constant(&stream.name),
