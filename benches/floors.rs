@@ -4,9 +4,14 @@
 //!     network CONFIG FROM TO    downloads every answer from the configuration's API, with the exporter's HTTP client
 //!                               and tokens, and throws it away
 //!     compute CONFIG FROM TO    takes the answers from a simulator within this process, and prints the CPU seconds
-//!                               that decoding, building, hashing and encoding them took
+//!                               that decoding, building, hashing and encoding them took; and, apart from these,
+//!                               those that it took to put the files durably into a folder beside CONFIG
 //!
 //! FROM and TO are months, inclusive.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
 
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
@@ -15,7 +20,8 @@ use trendlake::chance::Chance;
 use trendlake::clock::Clock;
 use trendlake::config::{OnMissing, Settings, Sources, Stream};
 use trendlake::kore::{Signer, check, http_client};
-use trendlake::model::{Grain, Month, Slice, UnitKind};
+use trendlake::lake;
+use trendlake::model::{Grain, Month, Partition, Slice, UnitKind};
 use trendlake::table::{self, FORMAT_VERSION, Footer};
 
 use super::common::{self, Replayed};
@@ -30,7 +36,10 @@ pub(crate) fn measure(mode: &str, config: &str, from: &str, to: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match mode {
         "network" => runtime.block_on(network(&settings, &months)),
-        "compute" => runtime.block_on(compute(&settings, &months)),
+        "compute" => {
+            let folder = Path::new(config).parent().unwrap().join("floor");
+            runtime.block_on(compute(&settings, &months, &folder));
+        }
         other => panic!("`{other}` is no floor"),
     }
 }
@@ -74,16 +83,17 @@ async fn network(settings: &Settings, months: &[Month]) {
     println!("{}", serde_json::json!({ "requests": bytes.len(), "bytes": bytes.iter().sum::<usize>() }));
 }
 
-async fn compute(settings: &Settings, months: &[Month]) {
+async fn compute(settings: &Settings, months: &[Month], folder: &Path) {
     let clock = Clock::system();
     let api = Replayed::new(&settings.streams, &clock);
-    let (mut spent, mut rows, mut written) = (0, 0, 0);
+    let (mut computed, mut put, mut rows, mut written) = (0, 0, 0, 0);
     for stream in &settings.streams {
         // One stream's answers at a time, so that they take no memory to speak of.
         let mut bodies = Vec::new();
         for request in requests(stream, months) {
             bodies.push(api.ask(&request).await);
         }
+        let mut files = Vec::new();
         let began = cpu_nanos();
         let asked = months.iter().flat_map(|month| Grain::ALL.map(|grain| (*month, grain)));
         for ((month, grain), body) in asked.zip(&bodies) {
@@ -103,18 +113,38 @@ async fn compute(settings: &Settings, months: &[Month]) {
                     is_final: true,
                     content_hash: table::content_hash(&batch),
                     fetched_at,
-
                     restatement: None,
                 };
                 rows += batch.num_rows();
-                written += table::encode(dataset, &batch, &footer).len();
+                let key = lake::key(&Partition { dataset, stream: stream.id.clone(), month });
+                files.push((key, table::encode(dataset, &batch, &footer)));
             }
         }
-        spent += cpu_nanos() - began;
+        computed += cpu_nanos() - began;
+        let began = cpu_nanos();
+        for (key, bytes) in &files {
+            durably(folder, key, bytes).unwrap();
+            written += bytes.len();
+        }
+        put += cpu_nanos() - began;
     }
     #[expect(clippy::cast_precision_loss, reason = "some seconds")]
-    let secs = spent as f64 / 1e9;
-    println!("{}", serde_json::json!({ "cpu_secs": secs, "rows": rows, "bytes": written }));
+    let secs = |nanos: u64| nanos as f64 / 1e9;
+    let said = serde_json::json!({ "cpu_secs": secs(computed), "files_cpu_secs": secs(put), "rows": rows, "bytes": written });
+    println!("{said}");
+}
+
+/// Puts a file into a folder that is not there yet, so that neither is lost with the power and nobody sees half of it.
+fn durably(root: &Path, key: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let (place, staged) = (root.join(key), root.join("staged"));
+    let folder = place.parent().unwrap();
+    fs::create_dir_all(folder)?;
+    File::open(folder.parent().unwrap())?.sync_all()?;
+    let mut file = File::create(&staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&staged, &place)?;
+    File::open(folder)?.sync_all()
 }
 
 /// CPU time of this program's one thread, as Linux counts it.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::info;
 
 use super::failure::Failure;
 use crate::export;
@@ -57,7 +57,7 @@ impl Stop {
         };
         self.code.store(code, Ordering::Relaxed);
         self.token.cancel();
-        warn!("stopping: what is being written is finished; a second signal leaves at once");
+        info!("stopping: what is being written is finished; a second signal leaves at once");
         tokio::select! {
             result = &mut work => result,
             exit_code = next() => Err(Failure::new(exit_code, "left at once; the lake is sound, and the next run finishes the rest", None)),

@@ -22,6 +22,9 @@ use crate::clock::Clock;
 use crate::config::{OnMissing, RetrySettings, Stream};
 use crate::model::{Points, Question, Summary, Trend, Window, local_now};
 
+/// A request that has to wait for so long is told of: nothing else would tell why the run stands still.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
 /// The client of one stream. All questions of the stream share its rate limit.
 pub struct Client {
     stream: Stream,
@@ -277,7 +280,12 @@ impl Client {
 
     /// One request with a token of its own, and the check of its answer.
     async fn attempt(&self, question: &Question) -> Result<Answer, Error> {
-        let permit = self.limiter.acquire().await;
+        let tell = |wait: Duration| {
+            if wait >= LONG_WAIT {
+                info!(stream = %question.stream, wait_secs = wait.as_secs(), "waiting, so that the rate limit is kept");
+            }
+        };
+        let permit = self.limiter.acquire(tell).await;
         let asked_at = self.clock.now();
         let servers_time = asked_at + TimeDelta::seconds(self.skew_secs.load(Ordering::Relaxed));
         let token = self.signer.sign(&self.signer.claims(servers_time, self.chance.id()))?;

@@ -89,11 +89,11 @@ impl Limiter {
     }
 
     /// Waits until a request may leave. It counts until the permit is dropped, and for the length
-    /// of every window after that.
-    pub async fn acquire(&self) -> Permit<'_> {
+    /// of every window after that. `tell` is told once how long that is at the least, if it has to wait for its time.
+    pub async fn acquire(&self, tell: impl FnOnce(Duration)) -> Permit<'_> {
         let _turn = self.turn.lock().await;
         let began = self.clock.instant();
-        let mut waiting = None;
+        let (mut waiting, mut tell) = (None, Some(tell));
         loop {
             let gate = self.gate();
             if !matches!(gate, Gate::Open) {
@@ -101,7 +101,12 @@ impl Limiter {
             }
             match gate {
                 Gate::Open => break,
-                Gate::Until(instant) => self.clock.sleep_until(instant).await,
+                Gate::Until(instant) => {
+                    if let Some(tell) = tell.take() {
+                        tell(instant - self.clock.instant());
+                    }
+                    self.clock.sleep_until(instant).await;
+                }
                 Gate::InFlight => self.freed.notified().await,
             }
         }
@@ -206,11 +211,13 @@ mod tests {
         let limiter = limiter(&[(60, 60_000), (1800, 3_600_000)], &clock);
         let began = clock.instant();
         for _ in 0..60 {
-            drop(limiter.acquire().await);
+            drop(limiter.acquire(|wait| panic!("it has to wait {wait:?}")).await);
         }
         assert_eq!(clock.instant(), began);
-        drop(limiter.acquire().await);
+        let mut told = None;
+        drop(limiter.acquire(|wait| told = Some(wait)).await);
         assert_eq!(clock.instant() - began, Duration::from_millis(60_001));
+        assert_eq!(told, Some(Duration::from_millis(60_001)));
         assert_eq!(limiter.traffic.waited(), Duration::from_millis(60_001));
     }
 
@@ -223,7 +230,7 @@ mod tests {
         let began = clock.instant();
         let mut waited = Vec::new();
         for _ in 0..2 {
-            drop(limiter.acquire().await);
+            drop(limiter.acquire(|_| ()).await);
             waited.push((clock.instant() - began).as_secs());
         }
         // One place is left of the six of the hour; the next is free when the three of it are.
@@ -238,7 +245,7 @@ mod tests {
         let mut shares = vec![limiter.fullest()];
         for wait in [0, 0, 90, 90, 90] {
             clock.sleep(Duration::from_secs(wait)).await;
-            drop(limiter.acquire().await);
+            drop(limiter.acquire(|_| ()).await);
             shares.push(limiter.fullest());
         }
         // Two of four in a minute, and only then more of the ten in the hour.
@@ -254,7 +261,7 @@ mod tests {
         let began = clock.instant();
         limiter.pause(Duration::from_secs(5));
         limiter.pause(Duration::from_secs(2));
-        drop(limiter.acquire().await);
+        drop(limiter.acquire(|_| ()).await);
         assert_eq!(clock.instant() - began, Duration::from_secs(5));
     }
 
@@ -262,11 +269,11 @@ mod tests {
     async fn a_request_given_up_while_waiting_takes_no_place() {
         let clock = clock();
         let limiter = limiter(&[(1, 1_000)], &clock);
-        drop(limiter.acquire().await);
-        let waiting = tokio::time::timeout(Duration::from_millis(500), limiter.acquire()).await;
+        drop(limiter.acquire(|_| ()).await);
+        let waiting = tokio::time::timeout(Duration::from_millis(500), limiter.acquire(|_| ())).await;
         assert!(waiting.is_err());
         let began = clock.instant();
-        drop(limiter.acquire().await);
+        drop(limiter.acquire(|_| ()).await);
         assert_eq!(clock.instant() - began, Duration::from_millis(501));
     }
 
@@ -280,7 +287,7 @@ mod tests {
             clock.sleep(Duration::from_millis(delay)).await;
             let (limiter, clock) = (limiter.clone(), clock.clone());
             tasks.spawn(async move {
-                let permit = limiter.acquire().await;
+                let permit = limiter.acquire(|_| ()).await;
                 let left = clock.instant();
                 clock.sleep(Duration::from_millis(takes)).await;
                 drop(permit);

@@ -167,7 +167,7 @@ fn fault_16_bodies_that_are_no_json() {
         (b"", "EOF while parsing"),
         (b"\xef\xbb\xbf{}", "line 1 column 1"),
         (b"{\"summary\":{\0}}", "line 1 column 13"),
-        (b"{\"\xff\":1}", "invalid unicode code point at line 1 column"),
+        (b"{\"\xff\":1}", "no JSON: invalid utf-8 sequence of 1 bytes from index 2"),
         (b"{} {}", "trailing characters at line 1 column 4"),
         (deep.as_bytes(), "recursion limit exceeded at line 1 column"),
     ];
