@@ -222,16 +222,13 @@ impl<'de> Deserialize<'de> for Key {
 
             fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Key, E> {
                 match key {
+                    // Something new that looks like an hour must not be passed over.
+                    _ if key.starts_with(|c: char| c.is_ascii_digit()) => hour(key)
+                        .map(Key::Hour)
+                        .ok_or_else(|| E::custom(format_args!("unknown hour key `{key}`"))),
                     "date" => Ok(Key::Date),
                     "users" => Ok(Key::Users),
-                    _ => match hour(key) {
-                        Some(hour) => Ok(Key::Hour(hour)),
-                        // Something new that looks like an hour must not be passed over.
-                        None if key.starts_with(|c: char| c.is_ascii_digit()) => {
-                            Err(E::custom(format_args!("unknown hour key `{key}`")))
-                        }
-                        None => Ok(Key::Other(key.to_owned())),
-                    },
+                    _ => Ok(Key::Other(key.to_owned())),
                 }
             }
         }
@@ -239,18 +236,21 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// The hour that a key such as `"9 - 10"` or `"23 - 0"` names by its beginning.
+/// The keys of the hours.
+const HOURS: [&str; 24] = [
+    "0 - 1", "1 - 2", "2 - 3", "3 - 4", "4 - 5", "5 - 6", "6 - 7", "7 - 8", "8 - 9", "9 - 10", "10 - 11",
+    "11 - 12", "12 - 13", "13 - 14", "14 - 15", "15 - 16", "16 - 17", "17 - 18", "18 - 19", "19 - 20",
+    "20 - 21", "21 - 22", "22 - 23", "23 - 0",
+];
+
+/// The hour that a key names by its beginning.
 fn hour(key: &str) -> Option<u8> {
-    let number = |digits: &[u8]| match *digits {
-        [d @ b'0'..=b'9'] => Some(d - b'0'),
-        [t @ b'1'..=b'2', d @ b'0'..=b'9'] => Some((t - b'0') * 10 + d - b'0'),
-        _ => None,
+    let hour = match *key.as_bytes() {
+        [d, b' ', ..] => d.wrapping_sub(b'0'),
+        [t, d, ..] => t.wrapping_sub(b'0').wrapping_mul(10).wrapping_add(d.wrapping_sub(b'0')),
+        _ => return None,
     };
-    let bytes = key.as_bytes();
-    let end = if bytes.get(1) == Some(&b' ') { 1 } else { 2 };
-    let from = number(bytes.get(..end)?)?;
-    let to = number(bytes.get(end..)?.strip_prefix(b" - ")?)?;
-    (from < 24 && to == (from + 1) % 24).then_some(from)
+    (HOURS.get(usize::from(hour)) == Some(&key)).then_some(hour)
 }
 
 /// A number of users: a whole number, also as `"5"` or `5.0`. `null` is no figure.

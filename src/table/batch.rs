@@ -4,9 +4,10 @@ use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BooleanArray, Date32Array, Float64Array, Int8Array, PrimitiveArray,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
@@ -72,7 +73,7 @@ pub fn batch(
     };
     columns.extend(time.columns());
     for index in 0..3 {
-        columns.push(Arc::new(figures(&counts, |c| c.as_array()[index])));
+        columns.push(Arc::new(column::<Int64Type>(counts.iter().map(|c| c.as_array()[index]))));
     }
     if dataset == Dataset::Summary {
         for index in 0..3 {
@@ -86,11 +87,13 @@ pub fn batch(
     RecordBatch::try_new(schema(dataset), columns).expect("the columns are made after the schema")
 }
 
-/// A column of figures. Mostly none is missing, and then nothing has to be noted of any.
-fn figures(counts: &[Counts], figure: impl Fn(&Counts) -> Option<i64>) -> Int64Array {
-    let mut known = Vec::with_capacity(counts.len());
-    known.extend(counts.iter().map_while(&figure));
-    if known.len() == counts.len() { known.into() } else { counts.iter().map(figure).collect() }
+/// A column of figures or instants. Mostly none is missing, and then nothing has to be noted of any.
+fn column<T: ArrowPrimitiveType<Native = i64>>(
+    values: impl ExactSizeIterator<Item = Option<i64>> + Clone,
+) -> PrimitiveArray<T> {
+    let mut known = Vec::with_capacity(values.len());
+    known.extend(values.clone().map_while(|value| value));
+    if known.len() == values.len() { PrimitiveArray::new(known.into(), None) } else { values.collect() }
 }
 
 fn length(dataset: Dataset, trend: &Trend) -> usize {
@@ -172,7 +175,7 @@ impl Time {
             Self::Hour { date, hour, start } => vec![
                 Arc::new(Date32Array::from(date)),
                 Arc::new(Int8Array::from(hour)),
-                Arc::new(TimestampMicrosecondArray::from(start).with_timezone("UTC")),
+                Arc::new(column::<TimestampMicrosecondType>(start.iter().copied()).with_timezone("UTC")),
             ],
             Self::Period { window, rows } => vec![
                 Arc::new(StringArray::new_repeated(Period::Month.as_str(), rows)),
