@@ -256,21 +256,21 @@ fn hour(key: &str) -> Option<u8> {
 /// A number of users: a whole number, also as `"5"` or `5.0`. `null` is no figure.
 #[derive(Clone, Copy, Debug)]
 pub struct Count(
-    /// Itself.
+    /// From 0 to 2^53.
     pub Option<i64>,
 );
 
 /// An average: a number that is not negative, also as a text. `null` is no figure.
 #[derive(Clone, Copy, Debug)]
 pub struct Average(
-    /// Itself.
+    /// Finite, and from 0.
     pub Option<f64>,
 );
 
 /// A date as `Dec 01 2025`, in English whatever the zone.
 #[derive(Clone, Copy, Debug)]
 pub struct Date(
-    /// Itself.
+    /// In the zone that was asked for.
     pub NaiveDate,
 );
 

@@ -14,7 +14,10 @@ use crate::column;
 /// none for a batch without rows. What is the same in the next file with the same `properties` is encoded once.
 ///
 /// # Errors
-/// When the columns of a batch are not those of the schema, in its order.
+/// When a batch has not as many columns as the schema.
+///
+/// # Panics
+/// When a column of a batch has a type that the schema's in its place does not stand for.
 pub fn write(
     schema: &SchemaDescriptor,
     properties: &'static WriterPropertiesPtr,
