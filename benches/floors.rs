@@ -116,14 +116,14 @@ async fn compute(settings: &Settings, months: &[Month], folder: &Path) {
                     restatement: None,
                 };
                 rows += batch.num_rows();
-                let key = lake::key(&Partition { dataset, stream: stream.id.clone(), month });
-                files.push((key, table::encode(dataset, &batch, &footer)));
+                files.push((dataset, month, table::encode(dataset, &batch, &footer)));
             }
         }
         computed += cpu_nanos() - began;
         let began = cpu_nanos();
-        for (key, bytes) in &files {
-            durably(folder, key, bytes).unwrap();
+        for (dataset, month, bytes) in files {
+            let key = lake::key(&Partition { dataset, stream: stream.id.clone(), month });
+            durably(folder, &key, &bytes).unwrap();
             written += bytes.len();
         }
         put += cpu_nanos() - began;

@@ -14,6 +14,8 @@
 //!  config  config      plan          kore       kore      table         table,     export     report
 //!                                                                       lake
 //! ```
+//! What every figure goes through on this way is a package of its own, compiled for speed: [`trendlake_codec`] reads an
+//! answer's JSON for `kore`, and hashes and encodes rows for `table`.
 //!
 //! # The layers, lowest first
 //! A module names only modules before it; `kore`, `table` and `lake` do not name one another: the table and

@@ -16,11 +16,9 @@ use arrow::datatypes::{
 };
 use bytes::Bytes;
 use parquet::column::writer::{
-    ColumnCloseResult, ColumnWriter, ColumnWriterImpl, get_column_writer, get_typed_column_writer_mut,
+    ColumnCloseResult, ColumnWriter, get_column_writer, get_typed_column_writer_mut as typed,
 };
-use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType as ParquetType, DoubleType, Int32Type, Int64Type,
-};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
@@ -66,35 +64,31 @@ fn write(writer: &mut ColumnWriter<'_>, array: &ArrayRef, descriptor: &ColumnDes
     match array.data_type() {
         DataType::Utf8 => {
             let texts = texts(array.as_string());
-            column::<ByteArrayType>(writer).write_batch(&texts, levels, None)
+            typed::<ByteArrayType>(writer).write_batch(&texts, levels, None)
         }
         DataType::Boolean => {
             let flags: Vec<bool> = array.as_boolean().iter().flatten().collect();
-            column::<BoolType>(writer).write_batch(&flags, levels, None)
+            typed::<BoolType>(writer).write_batch(&flags, levels, None)
         }
         DataType::Date32 => {
-            column::<Int32Type>(writer).write_batch(&values::<Date32Type>(array), levels, None)
+            typed::<Int32Type>(writer).write_batch(&values::<Date32Type>(array), levels, None)
         }
         DataType::Int8 => {
             let small: Vec<i32> = values::<Int8Type>(array).iter().map(|&value| value.into()).collect();
-            column::<Int32Type>(writer).write_batch(&small, levels, None)
+            typed::<Int32Type>(writer).write_batch(&small, levels, None)
         }
         DataType::Int64 => {
-            column::<Int64Type>(writer).write_batch(&values::<datatypes::Int64Type>(array), levels, None)
+            typed::<Int64Type>(writer).write_batch(&values::<datatypes::Int64Type>(array), levels, None)
         }
         DataType::Float64 => {
-            column::<DoubleType>(writer).write_batch(&values::<Float64Type>(array), levels, None)
+            typed::<DoubleType>(writer).write_batch(&values::<Float64Type>(array), levels, None)
         }
         _ => {
             let instants = values::<TimestampMicrosecondType>(array);
-            column::<Int64Type>(writer).write_batch(&instants, levels, None)
+            typed::<Int64Type>(writer).write_batch(&instants, levels, None)
         }
     }
     .map(drop)
-}
-
-fn column<'a, 'b: 'a, T: ParquetType>(writer: &'a mut ColumnWriter<'b>) -> &'a mut ColumnWriterImpl<'b, T> {
-    get_typed_column_writer_mut(writer)
 }
 
 /// The values that are not null.

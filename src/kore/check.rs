@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, NaiveDateTime, Timelike};
-
 use trendlake_codec::answer as wire;
 
 use super::refusal::one_line;

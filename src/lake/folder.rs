@@ -20,8 +20,7 @@ use super::{Commit, INTERNAL, Listed};
 #[derive(Clone)]
 pub(super) struct Folder {
     root: PathBuf,
-    /// This process, and how many stage files it has made: their names.
-    process: u32,
+    /// Numbers the stage files of this process.
     staged: Arc<AtomicU64>,
     /// Folders of folders that were seen to be there, durably, since the lock was taken. Of those that hold files
     /// there are as many as partitions, and each is written to once in a run.
@@ -65,12 +64,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_path_buf(),
-            process: std::process::id(),
-            staged: Arc::default(),
-            known: Arc::default(),
-        }
+        Self { root: root.to_path_buf(), staged: Arc::default(), known: Arc::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -173,7 +167,7 @@ impl Folder {
     /// Begins a file for a place.
     fn stage(&self, key: &str) -> Result<Staged, Error> {
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", self.process);
+        let name = format!("{}-{number}", std::process::id());
         let path = self.root.join(INTERNAL).join("stage").join(name);
         let create = OpenOptions::new().create_new(true).write(true).open(&path);
         let file = create.map_err(|e| Error::io("create", &path, &e))?;

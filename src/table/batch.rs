@@ -73,7 +73,7 @@ pub fn batch(
     };
     columns.extend(time.columns());
     for index in 0..3 {
-        columns.push(Arc::new(column::<Int64Type>(counts.iter().map(|c| c.as_array()[index]))));
+        columns.push(Arc::new(nullable::<Int64Type>(counts.iter().map(|c| c.as_array()[index]))));
     }
     if dataset == Dataset::Summary {
         for index in 0..3 {
@@ -88,7 +88,7 @@ pub fn batch(
 }
 
 /// A column of figures or instants. Mostly none is missing, and then nothing has to be noted of any.
-fn column<T: ArrowPrimitiveType<Native = i64>>(
+fn nullable<T: ArrowPrimitiveType<Native = i64>>(
     values: impl ExactSizeIterator<Item = Option<i64>> + Clone,
 ) -> PrimitiveArray<T> {
     let mut known = Vec::with_capacity(values.len());
@@ -175,7 +175,7 @@ impl Time {
             Self::Hour { date, hour, start } => vec![
                 Arc::new(Date32Array::from(date)),
                 Arc::new(Int8Array::from(hour)),
-                Arc::new(column::<TimestampMicrosecondType>(start.iter().copied()).with_timezone("UTC")),
+                Arc::new(nullable::<TimestampMicrosecondType>(start.iter().copied()).with_timezone("UTC")),
             ],
             Self::Period { window, rows } => vec![
                 Arc::new(StringArray::new_repeated(Period::Month.as_str(), rows)),

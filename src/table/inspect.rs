@@ -8,6 +8,7 @@ use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use chrono::{Datelike, NaiveDate, Weekday};
 use chrono_tz::Tz;
+use trendlake_codec::content_hash;
 
 use super::batch::hour_starts;
 use super::decode::{self, DamagedError, decode, read_footer, statistics};
@@ -16,7 +17,6 @@ use super::parquet::{encode_as, encode_bare_as};
 use super::periods::period_rows;
 use super::schema::sort_columns;
 use crate::model::{Dataset, Partition, Period, Span, Window, settled_at};
-use trendlake_codec::content_hash;
 
 /// A partition that holds what it should.
 #[derive(Clone, Debug, PartialEq)]

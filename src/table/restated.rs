@@ -23,6 +23,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use trendlake_codec::content_hash;
 
 use super::batch::hour_starts;
 use super::decode::{DamagedError, decode_as, entry};
@@ -31,7 +32,6 @@ use super::inspect::column;
 use super::parquet::sorting_of;
 use super::schema::{FORMAT_VERSION, field, not_additive, sort_columns};
 use crate::model::{Dataset, Month, RESTATEMENTS, Unit, UnitKind, settled_at};
-use trendlake_codec::content_hash;
 
 /// The figures that are compared: what `metric` may say.
 pub const METRICS: [&str; 3] = ["unique_users", "new_users", "returning_users"];
