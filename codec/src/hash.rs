@@ -55,10 +55,9 @@ pub(crate) fn only_text(texts: &StringArray) -> Option<&str> {
     let first = (!texts.is_empty() && texts.null_count() == 0).then(|| texts.value(0))?;
     let (offsets, step) = (texts.offsets(), i32::try_from(first.len()).ok()?);
     let bytes = &texts.values()[offsets[0].as_usize()..offsets[texts.len()].as_usize()];
-    // Texts of one length, each of which is the one before. All lengths are counted, which takes less than to stop at the
-    // first that is another.
-    let others = offsets.windows(2).filter(|ends| ends[1] - ends[0] != step).count();
-    let is_only = others == 0 && bytes[first.len()..] == bytes[..bytes.len() - first.len()];
+    // Texts of one length, each of which is the one before.
+    let is_only = offsets.windows(2).all(|ends| ends[1] - ends[0] == step)
+        && bytes[first.len()..] == bytes[..bytes.len() - first.len()];
     is_only.then_some(first)
 }
 
