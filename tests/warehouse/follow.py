@@ -2,7 +2,8 @@
 go, and what one engine has found, the next one finds too.
 
 A query of plain files that runs just when one of them is replaced may fail: an engine may have read its end before, and
-the rest after. Such a query is asked again, as anyone would; of a table none may fail.
+the rest after. Such a query is asked again, as anyone would; of a table none may fail. The restatements of a lake of
+tables are plain files, and asked for by themselves.
 
 Usage: follow.py LAKE SCRIPTS ENGINE...
 """
@@ -19,24 +20,27 @@ import engines
 
 def main():
     lake, folder, *names = sys.argv[1:]
-    is_of_tables = engines.kind(lake).__name__ == "tables"
     readers = [engines.kind(lake).ENGINES[name](lake, folder) for name in names]
     source = yaml.safe_load(Path(folder, "dbt.sql").read_text())["sources"][0]
     keys_of = {table["name"]: ", ".join(table["config"]["meta"]["key"]) for table in source["tables"]}
     figure_of = {engines.RESTATEMENTS: "new_value"}
-    query = " UNION ALL ".join(
-        f"SELECT '{dataset}' AS dataset, count(*) AS found, count(DISTINCT ({key})) AS keys,"
-        f" sum({figure_of.get(dataset, 'unique_users')}) AS users"
-        f" FROM trendlake.{dataset}"
-        for dataset, key in keys_of.items()
-    )
+    queries = {False: [], True: []}
+    for dataset, key in keys_of.items():
+        queries[engines.is_table(engines.tables(lake)[dataset])].append(
+            f"SELECT '{dataset}' AS dataset, count(*) AS found, count(DISTINCT ({key})) AS keys,"
+            f" sum({figure_of.get(dataset, 'unique_users')}) AS users"
+            f" FROM trendlake.{dataset}"
+        )
     seen = dict.fromkeys(keys_of, 0)
     sums = {dataset: set() for dataset in keys_of}
     rounds = failures = 0
     print("reading", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
+        found = []
         try:
-            found = readers[rounds % len(readers)].query(query).to_pylist()
+            for is_of_tables, parts in queries.items():
+                if parts:
+                    found += readers[rounds % len(readers)].query(" UNION ALL ".join(parts)).to_pylist()
         except Exception as error:
             failures += 1
             if is_of_tables or failures > 1 + rounds // 10:
