@@ -5,9 +5,7 @@
 //! is encoded once, by itself, and spliced into each file that has it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::Write;
-use std::mem;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringArray};
@@ -25,7 +23,8 @@ use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, Trac
 use parquet::schema::types::ColumnDescPtr;
 use twox_hash::XxHash3_128;
 
-use crate::hash::only_text;
+use crate::memory::Memory;
+use crate::text::only_text;
 
 /// Columns that another file hardly ever has.
 const OWN: [&str; 7] = [
@@ -120,33 +119,7 @@ struct Encoded {
 }
 
 /// The columns that were written last, a few kilobytes each.
-#[derive(Default)]
-struct Memory {
-    fresh: HashMap<u128, Arc<Encoded>>,
-    /// Those before them. One that is asked for is fresh again.
-    stale: HashMap<u128, Arc<Encoded>>,
-}
-
-impl Memory {
-    /// How many are fresh at the most.
-    const FRESH: usize = 256;
-
-    fn get(&mut self, key: u128) -> Option<Arc<Encoded>> {
-        if let Some(known) = self.fresh.get(&key) {
-            return Some(known.clone());
-        }
-        let known = self.stale.remove(&key)?;
-        self.put(key, known.clone());
-        Some(known)
-    }
-
-    fn put(&mut self, key: u128, column: Arc<Encoded>) {
-        if self.fresh.len() >= Self::FRESH {
-            self.stale = mem::take(&mut self.fresh);
-        }
-        self.fresh.insert(key, column);
-    }
-}
+type Known = Memory<u128, Arc<Encoded>, 256>;
 
 /// The encoded form of a column, made only if it is not remembered.
 fn recalled(
@@ -154,10 +127,10 @@ fn recalled(
     array: &ArrayRef,
     properties: &'static WriterPropertiesPtr,
 ) -> Result<Arc<Encoded>> {
-    static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
+    static MEMORY: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let key = digest(descriptor, array, properties);
-    if let Some(known) = memory().get(key) {
+    if let Some(known) = memory().get(&key) {
         return Ok(known);
     }
     let made = Arc::new(encode(descriptor, array, properties)?);

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{
-    ArrowNativeType, DataType, Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType};
 use twox_hash::XxHash3_128;
+
+use crate::text::only_text;
 
 /// How many rows are written out side by side, column by column, so that a column's type is looked at once for all of
 /// them: few enough to stay close to the processor.
@@ -48,17 +48,6 @@ pub fn content_hash(batch: &RecordBatch) -> String {
         }
     }
     format!("{sum:032x}")
-}
-
-/// The text that stands in every row.
-pub(crate) fn only_text(texts: &StringArray) -> Option<&str> {
-    let first = (!texts.is_empty() && texts.null_count() == 0).then(|| texts.value(0))?;
-    let (offsets, step) = (texts.offsets(), i32::try_from(first.len()).ok()?);
-    let bytes = &texts.values()[offsets[0].as_usize()..offsets[texts.len()].as_usize()];
-    // Texts of one length, each of which is the one before.
-    let is_only = offsets.windows(2).all(|ends| ends[1] - ends[0] == step)
-        && bytes[first.len()..] == bytes[..bytes.len() - first.len()];
-    is_only.then_some(first)
 }
 
 /// How many bytes a value takes at the most.

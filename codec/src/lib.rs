@@ -9,6 +9,9 @@ pub mod answer;
 mod column;
 mod file;
 mod hash;
+mod memory;
+mod text;
 
 pub use file::write;
 pub use hash::content_hash;
+pub use text::repeated;

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
+use trendlake_codec::repeated;
 
 use super::schema::schema;
 use crate::config::Stream;
@@ -42,7 +43,7 @@ pub fn batch(
 ) -> RecordBatch {
     let lengths: Vec<usize> = answers.iter().map(|(_, trend)| length(dataset, trend)).collect();
     let rows = lengths.iter().sum();
-    let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
+    let constant = |text: &str| repeated(text, rows);
     let per_slice = |text: fn(&Slice) -> &str| -> ArrayRef {
         if let [(slice, _)] = answers {
             return constant(text(slice));
@@ -178,7 +179,7 @@ impl Time {
                 Arc::new(nullable::<TimestampMicrosecondType>(start.iter().copied()).with_timezone("UTC")),
             ],
             Self::Period { window, rows } => vec![
-                Arc::new(StringArray::new_repeated(Period::Month.as_str(), rows)),
+                repeated(Period::Month.as_str(), rows),
                 Arc::new(Date32Array::from_value(day_number(window.start), rows)),
                 Arc::new(Date32Array::from_value(day_number(window.end), rows)),
             ],

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
+use trendlake_codec::repeated;
 
 use super::footer::{Footer, PREFIX};
 use super::parquet::{STREAM_ID, bare_schema};
@@ -105,7 +105,7 @@ pub fn decode_rows(dataset: Dataset, bytes: &Bytes, rows: Range<usize>) -> Resul
             return read_rows(file, &schema(dataset), dataset.as_str(), rows);
         };
         let bare = read_rows(file, &bare_schema(dataset), dataset.as_str(), rows)?;
-        let stream: ArrayRef = Arc::new(StringArray::new_repeated(&stream, bare.num_rows()));
+        let stream = repeated(&stream, bare.num_rows());
         let columns = [stream].into_iter().chain(bare.columns().iter().cloned()).collect();
         RecordBatch::try_new(schema(dataset), columns).map_err(|e| e.to_string().into())
     })

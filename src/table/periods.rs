@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate};
+use trendlake_codec::repeated;
 
 use super::inspect::column;
 use super::schema::schema;
@@ -21,7 +22,7 @@ const AVERAGES: [&str; 3] =
 /// The rows of one partition of periods, in the order given: by slice, kind of period, and first day.
 #[must_use]
 pub fn period_batch(stream: &Stream, rows: &[PeriodRow]) -> RecordBatch {
-    let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows.len())) };
+    let constant = |text: &str| repeated(text, rows.len());
     let texts = |text: fn(&PeriodRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
     };

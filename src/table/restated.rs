@@ -23,7 +23,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use trendlake_codec::content_hash;
+use trendlake_codec::{content_hash, repeated};
 
 use super::batch::hour_starts;
 use super::decode::{DamagedError, decode_as, entry};
@@ -122,7 +122,7 @@ pub fn restated(dataset: Dataset, old: &RecordBatch, new: &RecordBatch) -> Optio
     }
     let (at, count) = (UInt32Array::from(at), metrics.len());
     let taken = |name: &str| take(column(old, name), &at, None).expect("the rows are those of the batch");
-    let same = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, count)) };
+    let same = |text: &str| repeated(text, count);
     let hour: ArrayRef = match dataset {
         Dataset::Hourly => taken("hour"),
         _ => Arc::new(Int8Array::new_null(count)),

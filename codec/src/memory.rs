@@ -1,0 +1,60 @@
+//! What is asked for again and again, within bounds.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::mem;
+
+/// Remembers what was put or asked for last: at least `FRESH` of it, and at the most twice as many.
+pub(crate) struct Memory<K, V, const FRESH: usize> {
+    fresh: HashMap<K, V>,
+    /// Those before them. One that is asked for is fresh again.
+    stale: HashMap<K, V>,
+}
+
+impl<K, V, const FRESH: usize> Default for Memory<K, V, FRESH> {
+    fn default() -> Self {
+        Self { fresh: HashMap::new(), stale: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash, V: Clone, const FRESH: usize> Memory<K, V, FRESH> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(known) = self.fresh.get(key) {
+            return Some(known.clone());
+        }
+        let (key, known) = self.stale.remove_entry(key)?;
+        self.put(key, known.clone());
+        Some(known)
+    }
+
+    pub(crate) fn put(&mut self, key: K, value: V) {
+        if self.fresh.len() >= FRESH {
+            self.stale = mem::take(&mut self.fresh);
+        }
+        self.fresh.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_lately_stays() {
+        let mut memory = Memory::<u32, u32, 4>::default();
+        for number in 0..100 {
+            memory.put(number, number);
+            assert_eq!(memory.get(&0), Some(0));
+            assert!(memory.fresh.len() <= 4 && memory.stale.len() <= 4);
+        }
+        assert_eq!(
+            (96..100).map(|number| memory.get(&number)).collect::<Vec<_>>(),
+            (96..100).map(Some).collect::<Vec<_>>()
+        );
+        assert_eq!(memory.get(&50), None);
+    }
+}
