@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -112,7 +113,7 @@ pub(super) fn url(base: &Url, question: &Question) -> Url {
 
 /// What came back from an attempt that the server took for a valid question.
 pub(super) struct Body {
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// How far the server's clock is ahead of ours.
     pub skew: Option<chrono::TimeDelta>,
 }
@@ -136,36 +137,43 @@ pub(super) async fn send(
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     let response = http.execute(request).await.map_err(|e| transport(&e, Class::Network))?;
     let status = response.status();
-    let headers = response.headers().clone();
     if status != StatusCode::OK {
+        let headers = response.headers().clone();
         // The status tells what to do; a body that cannot be read is only not quoted.
         let body = read(response, MAX_ERROR_BODY).await.unwrap_or_default();
         return Err(refusal::error(status, &headers, &body, now()));
     }
-    let skew = refusal::skew(&headers, now());
+    let skew = refusal::skew(response.headers(), now());
     Ok(Body { bytes: read(response, max_body).await?, skew })
 }
 
-async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, Error> {
-    let announced = response.content_length().unwrap_or(0);
-    if announced > limit {
+async fn read(mut response: Response, limit: u64) -> Result<Bytes, Error> {
+    let announced = response.content_length();
+    if announced.is_some_and(|length| length > limit) {
         return Err(Error::TooLarge { limit });
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0).min(LARGE));
+    let mut bytes = Vec::new();
     let mut turn = None;
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, Class::Truncated))? {
         let length = bytes.len() + chunk.len();
         if length as u64 > limit {
             return Err(Error::TooLarge { limit });
         }
+        if announced == Some(chunk.len() as u64) {
+            // All has come at once, as it does mostly.
+            return Ok(chunk);
+        }
         if length > LARGE && turn.is_none() {
             turn = Some(ONE_LARGE.acquire().await.expect("it is never closed"));
             // All at once: growing by doubling would leave as much behind as it ends with.
             bytes.reserve_exact(usize::try_from(limit).unwrap_or(usize::MAX) - bytes.len());
+        } else if bytes.is_empty() {
+            let expected = announced.and_then(|length| usize::try_from(length).ok());
+            bytes.reserve_exact(expected.unwrap_or(chunk.len()).min(LARGE));
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// Sorts a failure of the HTTP client; `otherwise` is its class where nothing tells more.

@@ -308,8 +308,8 @@ impl Client {
         let checked = check(&body.bytes, question, local, self.stream.on_missing);
         // A good answer is JSON, and so it is text.
         let text = self.stream.keep_raw.then(|| String::from_utf8_lossy(&body.bytes).into_owned());
-        let Checked { trend, drift } = checked
-            .map_err(|rejection| Error::Contract { rejection, body: body.bytes.into() }.tidy(&token))?;
+        let Checked { trend, drift } =
+            checked.map_err(|rejection| Error::Contract { rejection, body: body.bytes }.tidy(&token))?;
         let drift = drift.iter().map(|name| super::error::tidy(name, &token)).collect();
         let Window { start, end, .. } = question.window;
         let piece = |text: &str| Piece { start, end, asked_at, body: super::error::without(text, &token) };
