@@ -7,11 +7,13 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::error::{Error, Kind};
 use super::{Commit, INTERNAL, Listed};
@@ -19,13 +21,21 @@ use super::{Commit, INTERNAL, Listed};
 /// The folder of a lake.
 #[derive(Clone)]
 pub(super) struct Folder {
-    root: PathBuf,
+    root: Arc<Path>,
     /// Numbers the stage files of this process.
     staged: Arc<AtomicU64>,
     /// Folders of folders that were seen to be there, durably, since the lock was taken. Of those that hold files
     /// there are as many as partitions, and each is written to once in a run.
     known: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Puts that no thread has been given yet. A task of the one runtime that this folder is used in hands them over.
+    waiting: Arc<Mutex<Vec<Job>>>,
 }
+
+/// Something to do off the async threads, which tells its outcome itself.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How many puts a thread is given at once. To wake one for each takes as much CPU time as to put a file.
+const TOGETHER: usize = 8;
 
 /// What may be in a file's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +66,19 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::new(Kind::Storage, "the runtime is shutting down", None)),
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(shutting_down()),
         },
     }
 }
 
+fn shutting_down() -> Error {
+    Error::new(Kind::Storage, "the runtime is shutting down", None)
+}
+
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), staged: Arc::default(), known: Arc::default() }
+        Self { root: root.into(), staged: Arc::default(), known: Arc::default(), waiting: Arc::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -130,10 +144,46 @@ impl Folder {
         Ok(())
     }
 
+    /// Does what [`replace_now`](Self::replace_now) does, in a thread, together with whatever else is ready to be put.
+    pub(super) async fn replace(&self, key: &str, bytes: Bytes, place: Place) -> Result<Commit, Error> {
+        let (tell, told) = oneshot::channel();
+        let (folder, key) = (self.clone(), key.to_owned());
+        let job: Job = Box::new(move || {
+            let put = || folder.replace_now(&key, &bytes, place);
+            // Nobody may be listening any more: a put is carried out all the same.
+            let _ = tell.send(catch_unwind(AssertUnwindSafe(put)));
+        });
+        if self.enqueue(job) {
+            let waiting = self.waiting.clone();
+            // A task of its own, since the one that is first may be dropped.
+            tokio::spawn(async move {
+                // Whatever else is ready has its turn first, and brings more.
+                tokio::task::yield_now().await;
+                let mut jobs = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+                while !jobs.is_empty() {
+                    let some: Vec<Job> = jobs.drain(..jobs.len().min(TOGETHER)).collect();
+                    tokio::task::spawn_blocking(|| some.into_iter().for_each(|job| job()));
+                }
+            });
+        }
+        match told.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(shutting_down()),
+        }
+    }
+
+    /// Lets a job wait for a thread; whether it is the first one to do so.
+    fn enqueue(&self, job: Job) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(job);
+        waiting.len() == 1
+    }
+
     /// Puts a whole file in the place of `key`, unless it is to be new and something is there. On return
     /// it is there and survives a power loss; on an error the place is as it was, unless only the last
     /// sync failed.
-    pub(super) fn replace(&self, key: &str, bytes: &[u8], place: Place) -> Result<Commit, Error> {
+    fn replace_now(&self, key: &str, bytes: &[u8], place: Place) -> Result<Commit, Error> {
         if self.make_room(key)? && place == Place::Empty {
             return Ok(Commit::Conflict);
         }
@@ -322,6 +372,9 @@ fn sync_folder(path: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Folder) {
@@ -334,11 +387,37 @@ mod tests {
     fn a_file_is_replaced_and_nothing_is_left_in_the_stage() {
         let (_dir, folder) = folder();
         let _lock = folder.lock().unwrap();
-        assert_eq!(folder.replace("a/b/data", b"one", Place::Empty).unwrap(), Commit::Done);
-        assert_eq!(folder.replace("a/b/data", b"one and a half", Place::Empty).unwrap(), Commit::Conflict);
-        assert_eq!(folder.replace("a/b/data", b"two", Place::Any).unwrap(), Commit::Done);
+        assert_eq!(folder.replace_now("a/b/data", b"one", Place::Empty).unwrap(), Commit::Done);
+        assert_eq!(
+            folder.replace_now("a/b/data", b"one and a half", Place::Empty).unwrap(),
+            Commit::Conflict
+        );
+        assert_eq!(folder.replace_now("a/b/data", b"two", Place::Any).unwrap(), Commit::Done);
         assert_eq!(fs::read(folder.root.join("a/b/data")).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.root.join("_trendlake/stage")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn puts_that_come_together_have_each_an_outcome_of_its_own() {
+        let (_dir, folder) = folder();
+        let _lock = folder.lock().unwrap();
+        fs::create_dir_all(folder.root.join("a/13")).unwrap();
+        let keys: Vec<String> = (0..3 * TOGETHER).map(|number| format!("a/{number}")).collect();
+        let put = |key, text| folder.replace(key, Bytes::from_static(text), Place::Empty);
+        let (one, other) = (b"one".as_slice(), b"other".as_slice());
+        // The first one is given up while it waits: it is put all the same, and keeps nobody else waiting.
+        assert!(put("a/given-up", one).now_or_never().is_none());
+        for (text, expected) in [(one, Commit::Done), (other, Commit::Conflict)] {
+            for (key, outcome) in keys.iter().zip(join_all(keys.iter().map(|key| put(key, text))).await) {
+                match key.as_str() {
+                    "a/13" => assert_eq!(outcome.unwrap_err().kind(), Kind::Foreign),
+                    _ => assert_eq!(outcome.unwrap(), expected, "{key}"),
+                }
+            }
+        }
+        for key in keys.iter().filter(|key| *key != "a/13").map(String::as_str).chain(["a/given-up"]) {
+            assert_eq!(fs::read(folder.root.join(key)).unwrap(), one, "{key}");
+        }
     }
 
     #[test]
@@ -364,7 +443,11 @@ mod tests {
         std::os::unix::fs::symlink(outside.join("data"), folder.root.join("data")).unwrap();
         fs::create_dir(folder.root.join("b")).unwrap();
         for key in ["a/data", "data", "b"] {
-            assert_eq!(folder.replace(key, b"ours", Place::Any).unwrap_err().kind(), Kind::Foreign, "{key}");
+            assert_eq!(
+                folder.replace_now(key, b"ours", Place::Any).unwrap_err().kind(),
+                Kind::Foreign,
+                "{key}"
+            );
         }
         assert_eq!(fs::read(outside.join("data")).unwrap(), b"theirs");
     }

@@ -359,13 +359,12 @@ impl Lake {
         let replaces = matches!(expect, Expect::Unchanged(_));
         let mode = match (&self.writer, expect) {
             (Writer::Folder(folder), expect) => {
-                let (folder, name) = (folder.clone(), key.to_owned());
                 let place = match expect {
                     Expect::Absent => Place::Empty,
                     // The lake's lock keeps every writer away, so what was read is still there.
                     Expect::Unchanged(_) => Place::Any,
                 };
-                return folder::blocking(move || folder.replace(&name, &bytes, place)).await;
+                return folder.replace(key, bytes, place).await;
             }
             (Writer::LastWins, _) => PutMode::Overwrite,
             (Writer::Conditional, Expect::Absent) => PutMode::Create,
@@ -440,8 +439,7 @@ impl Lake {
     /// When the store fails.
     pub async fn put_hint(&self, key: &str, bytes: Bytes) -> Result<(), Error> {
         if let Writer::Folder(folder) = &self.writer {
-            let (folder, key) = (folder.clone(), key.to_owned());
-            return folder::blocking(move || folder.replace(&key, &bytes, Place::Any)).await.map(drop);
+            return folder.replace(key, bytes, Place::Any).await.map(drop);
         }
         self.put(key, bytes, PutMode::Overwrite).await.map_err(|e| Error::of("write", key, e))
     }
