@@ -7,8 +7,9 @@ use std::mem;
 
 /// Remembers what was put or asked for last: at least `FRESH` of it, and at the most twice as many.
 pub(crate) struct Memory<K, V, const FRESH: usize> {
+    /// What came last.
     fresh: HashMap<K, V>,
-    /// Those before them. One that is asked for is fresh again.
+    /// What came before that. It is fresh again once it is asked for.
     stale: HashMap<K, V>,
 }
 
@@ -32,7 +33,7 @@ impl<K: Eq + Hash, V: Clone, const FRESH: usize> Memory<K, V, FRESH> {
     }
 
     pub(crate) fn put(&mut self, key: K, value: V) {
-        if self.fresh.len() >= FRESH {
+        if self.fresh.len() >= FRESH && !self.fresh.contains_key(&key) {
             self.stale = mem::take(&mut self.fresh);
         }
         self.fresh.insert(key, value);

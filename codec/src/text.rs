@@ -7,10 +7,10 @@ use arrow::datatypes::ArrowNativeType;
 
 use crate::memory::Memory;
 
-/// The rows of a slice's longest month. Longer columns are made anew, which takes no more memory than they do.
-const ROWS: usize = 31 * 24;
+/// The largest column in bytes that is remembered: more than a month of hours takes that all say a name of eighty bytes.
+const LARGEST: usize = 64 * 1024;
 
-/// Some for each of the streams that are under way, each of [`ROWS`] at the most.
+/// Some for each of the streams that are under way.
 type Known = Memory<Box<str>, StringArray, 32>;
 
 fn known() -> MutexGuard<'static, Known> {
@@ -18,10 +18,11 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A column with this text in every row. Most files of a stream have the same ones: what was made lately is shared.
+/// A column with this text in every row. Most files of a stream have the same ones: what was made lately is shared,
+/// unless it is large.
 #[must_use]
 pub fn repeated(text: &str, rows: usize) -> ArrayRef {
-    if rows > ROWS {
+    if rows * (text.len() + size_of::<i32>()) > LARGEST {
         return Arc::new(StringArray::new_repeated(text, rows));
     }
     let mut known = known();
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn a_repeated_text_is_what_it_says_however_many_rows_it_had_before() {
         for (text, rows) in
-            [("one", 31), ("one", 744), ("one", 3), ("", 5), ("one", 745), ("two", 0), ("two", 1)]
+            [("one", 31), ("one", 744), ("one", 3), ("", 5), ("one", 100_000), ("two", 0), ("two", 1)]
         {
             let column = repeated(text, rows);
             let texts: &StringArray = column.as_string();

@@ -148,32 +148,35 @@ pub(super) async fn send(
 }
 
 async fn read(mut response: Response, limit: u64) -> Result<Bytes, Error> {
-    let announced = response.content_length();
-    if announced.is_some_and(|length| length > limit) {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > limit {
         return Err(Error::TooLarge { limit });
     }
+    // Without compression, it mostly is the only one.
+    let mut first = Bytes::new();
     let mut bytes = Vec::new();
     let mut turn = None;
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, Class::Truncated))? {
-        let length = bytes.len() + chunk.len();
+        let length = first.len().max(bytes.len()) + chunk.len();
         if length as u64 > limit {
             return Err(Error::TooLarge { limit });
-        }
-        if announced == Some(chunk.len() as u64) {
-            // All has come at once, as it does mostly.
-            return Ok(chunk);
         }
         if length > LARGE && turn.is_none() {
             turn = Some(ONE_LARGE.acquire().await.expect("it is never closed"));
             // All at once: growing by doubling would leave as much behind as it ends with.
             bytes.reserve_exact(usize::try_from(limit).unwrap_or(usize::MAX) - bytes.len());
-        } else if bytes.is_empty() {
-            let expected = announced.and_then(|length| usize::try_from(length).ok());
-            bytes.reserve_exact(expected.unwrap_or(chunk.len()).min(LARGE));
+        }
+        if first.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if bytes.is_empty() {
+            bytes.reserve_exact(usize::try_from(announced).unwrap_or(LARGE).min(LARGE));
+            bytes.extend_from_slice(&first);
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.into())
+    Ok(if bytes.is_empty() { first } else { bytes.into() })
 }
 
 /// Sorts a failure of the HTTP client; `otherwise` is its class where nothing tells more.

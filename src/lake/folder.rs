@@ -34,7 +34,8 @@ pub(super) struct Folder {
 /// Something to do off the async threads, which tells its outcome itself.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// How many puts a thread is given at once. To wake one for each takes as much CPU time as to put a file.
+/// How many puts a thread is given at once: one that takes long holds up the others among them. But to wake a thread
+/// for each takes as much CPU time as to put a file.
 const TOGETHER: usize = 8;
 
 /// What may be in a file's place.
