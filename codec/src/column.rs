@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringArray};
 use arrow::datatypes::{
@@ -119,7 +119,7 @@ struct Encoded {
 }
 
 /// The columns that were written last, a few kilobytes each.
-type Known = Memory<u128, Arc<Encoded>, 256>;
+static KNOWN: LazyLock<Memory<u128, Arc<Encoded>, 256>> = LazyLock::new(Memory::default);
 
 /// The encoded form of a column, made only if it is not remembered.
 fn recalled(
@@ -127,14 +127,12 @@ fn recalled(
     array: &ArrayRef,
     properties: &'static WriterPropertiesPtr,
 ) -> Result<Arc<Encoded>> {
-    static MEMORY: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
-    let memory = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let key = digest(descriptor, array, properties);
-    if let Some(known) = memory().get(&key) {
+    if let Some(known) = KNOWN.get(&key) {
         return Ok(known);
     }
     let made = Arc::new(encode(descriptor, array, properties)?);
-    memory().put(key, made.clone());
+    KNOWN.put(key, made.clone());
     Ok(made)
 }
 

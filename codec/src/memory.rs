@@ -4,9 +4,12 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Remembers what was put or asked for last: at least `FRESH` of it, and at the most twice as many.
-pub(crate) struct Memory<K, V, const FRESH: usize> {
+pub(crate) struct Memory<K, V, const FRESH: usize>(Mutex<Kept<K, V>>);
+
+struct Kept<K, V> {
     /// What came last.
     fresh: HashMap<K, V>,
     /// What came before that. It is fresh again once it is asked for.
@@ -15,25 +18,36 @@ pub(crate) struct Memory<K, V, const FRESH: usize> {
 
 impl<K, V, const FRESH: usize> Default for Memory<K, V, FRESH> {
     fn default() -> Self {
-        Self { fresh: HashMap::new(), stale: HashMap::new() }
+        Self(Mutex::new(Kept { fresh: HashMap::new(), stale: HashMap::new() }))
     }
 }
 
 impl<K: Eq + Hash, V: Clone, const FRESH: usize> Memory<K, V, FRESH> {
-    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
-        if let Some(known) = self.fresh.get(key) {
+        let mut kept = self.kept();
+        if let Some(known) = kept.fresh.get(key) {
             return Some(known.clone());
         }
-        let (key, known) = self.stale.remove_entry(key)?;
-        self.put(key, known.clone());
+        let (key, known) = kept.stale.remove_entry(key)?;
+        kept.put(key, known.clone(), FRESH);
         Some(known)
     }
 
-    pub(crate) fn put(&mut self, key: K, value: V) {
-        if self.fresh.len() >= FRESH && !self.fresh.contains_key(&key) {
+    pub(crate) fn put(&self, key: K, value: V) {
+        self.kept().put(key, value, FRESH);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash, V> Kept<K, V> {
+    fn put(&mut self, key: K, value: V, most: usize) {
+        if self.fresh.len() >= most && !self.fresh.contains_key(&key) {
             self.stale = mem::take(&mut self.fresh);
         }
         self.fresh.insert(key, value);
@@ -46,11 +60,12 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_lately_stays() {
-        let mut memory = Memory::<u32, u32, 4>::default();
+        let memory = Memory::<u32, u32, 4>::default();
         for number in 0..100 {
             memory.put(number, number);
             assert_eq!(memory.get(&0), Some(0));
-            assert!(memory.fresh.len() <= 4 && memory.stale.len() <= 4);
+            let kept = memory.kept();
+            assert!(kept.fresh.len() <= 4 && kept.stale.len() <= 4);
         }
         assert_eq!(
             (96..100).map(|number| memory.get(&number)).collect::<Vec<_>>(),

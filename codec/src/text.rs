@@ -1,6 +1,6 @@
 //! Columns of texts that say the same in every row.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::datatypes::ArrowNativeType;
@@ -11,12 +11,7 @@ use crate::memory::Memory;
 const LARGEST: usize = 64 * 1024;
 
 /// Some for each of the streams that are under way.
-type Known = Memory<Box<str>, StringArray, 32>;
-
-fn known() -> MutexGuard<'static, Known> {
-    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static KNOWN: LazyLock<Memory<Box<str>, StringArray, 32>> = LazyLock::new(Memory::default);
 
 /// A column with this text in every row. Most files of a stream have the same ones: what was made lately is shared,
 /// unless it is large.
@@ -25,10 +20,9 @@ pub fn repeated(text: &str, rows: usize) -> ArrayRef {
     if rows * (text.len() + size_of::<i32>()) > LARGEST {
         return Arc::new(StringArray::new_repeated(text, rows));
     }
-    let mut known = known();
-    let column = known.get(text).filter(|column| column.len() >= rows).unwrap_or_else(|| {
+    let column = KNOWN.get(text).filter(|column| column.len() >= rows).unwrap_or_else(|| {
         let column = StringArray::new_repeated(text, rows);
-        known.put(text.into(), column.clone());
+        KNOWN.put(text.into(), column.clone());
         column
     });
     Arc::new(column.slice(0, rows))
@@ -37,7 +31,7 @@ pub fn repeated(text: &str, rows: usize) -> ArrayRef {
 /// The text that stands in every row.
 pub(crate) fn only_text(texts: &StringArray) -> Option<&str> {
     let first = (!texts.is_empty() && texts.null_count() == 0).then(|| texts.value(0))?;
-    if known().get(first).is_some_and(|column| is_start(texts, &column)) {
+    if KNOWN.get(first).is_some_and(|column| is_start(texts, &column)) {
         return Some(first);
     }
     let (offsets, step) = (texts.offsets(), i32::try_from(first.len()).ok()?);
